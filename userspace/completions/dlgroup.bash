@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# bash completion for dlgroup(8)
+
+_dlgroup_groups()
+{
+	local root
+	root=$(findmnt -n -o TARGET -t cgroup2 2>/dev/null | head -n 1)
+	[ -n "$root" ] || return
+	(cd "$root" && find . -mindepth 1 -type d 2>/dev/null | cut -c 2-)
+}
+
+_dlgroup()
+{
+	local verbs='set show list rm run attach detach features doctor'
+	local global='--help --version --json --root --cgroup-root'
+	local reservation='--runtime --period --deadline --cpus'
+	local policy='--fifo --rr'
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+	local verb='' options="$global" word i
+	COMPREPLY=()
+
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		if [ "$word" = -- ]; then
+			# The command to run, and its arguments.
+			((i + 1 == COMP_CWORD)) && mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+			[[ $cur == -* ]] && COMPREPLY=()
+			return
+		fi
+		[[ -z $verb && " $verbs " == *" $word "* ]] && verb=$word
+	done
+
+	case $verb in
+	set) options+=" $reservation $policy --dry-run" ;;
+	run) options+=" $reservation $policy --name --dry-run" ;;
+	attach) options+=" $policy --dry-run" ;;
+	detach | rm) options+=' --dry-run' ;;
+	list) options+=' --headroom' ;;
+	esac
+
+	case $prev in
+	--root | --cgroup-root)
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return
+		;;
+	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name)
+		return
+		;;
+	esac
+
+	if [[ $cur == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+	elif [ -z "$verb" ]; then
+		mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur")
+	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")
+	elif [[ $verb == attach || $verb == detach ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur")
+	fi
+}
+
+complete -F _dlgroup dlgroup

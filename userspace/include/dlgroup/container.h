@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Containers and their cgroups.
+#pragma once
+
+#include <string>
+
+#include <dlgroup/system.h>
+
+namespace dlgroup {
+
+// The process of a running OCI container, as crun(1) knows it.
+Result<pid_t> container_pid(const std::string &name);
+
+} // namespace dlgroup

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Control files. A directory is opened once and its files are reached through
+// it, so that a cgroup removed and made anew in between is never mistaken for
+// the one looked at.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dlgroup/result.h>
+
+namespace dlgroup {
+
+// An error of a system call: the object, and what errno says.
+tl::unexpected<Error> system_error(std::string object, int error);
+
+Result<std::string> read_file(const std::filesystem::path &path);
+// One write(2) of the whole text; never creates the file.
+Result<void> write_file(const std::filesystem::path &path, std::string_view text);
+// Names of the directories in a directory, sorted; empty if it cannot be read.
+std::vector<std::string> directories_in(const std::filesystem::path &path);
+
+class Dir {
+public:
+	static Result<Dir> open(const std::filesystem::path &path);
+
+	const std::filesystem::path &path() const { return path_; }
+	bool has(const std::string &name) const;
+	Result<std::string> read(const std::string &name) const;
+	Result<void> write(const std::string &name, std::string_view text) const;
+
+private:
+	std::filesystem::path path_;
+	std::shared_ptr<const int> fd_; // closed with the last copy
+};
+
+// Without trailing newlines and blanks.
+std::string trimmed(std::string text);
+std::vector<std::string> words(const std::string &text);
+std::vector<std::string> lines(const std::string &text);
+bool contains_word(const std::string &text, std::string_view word);
+
+} // namespace dlgroup

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The command as a user meets it: text, JSON and exit status, on made trees.
+#include <array>
+#include <cstdio>
+#include <regex>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/wait.h>
+
+#include "made_tree.h"
+
+namespace dlgroup::test {
+namespace {
+
+struct Ran {
+	int status = -1;
+	std::string out;
+	std::string err;
+};
+
+std::string slurp(const std::string &path)
+{
+	std::ifstream in(path);
+	return {std::istreambuf_iterator<char>(in), {}};
+}
+
+Ran shell(const MadeTree &made, const std::string &line)
+{
+	Ran ran;
+	auto out = made.path("stdout").string(), err = made.path("stderr").string();
+	int status = std::system(("(" + line + ") >" + out + " 2>" + err + " </dev/null").c_str());
+	ran.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	ran.out = slurp(out);
+	ran.err = slurp(err);
+	return ran;
+}
+
+class Cli : public ::testing::Test {
+protected:
+	Cli() : made_(MadeTree::machine())
+	{
+		made_.add_group("/a", "5000 20000");
+		made_.write("sys/fs/cgroup/a/cpu.rt.stat",
+			    "usage_usec 2500\nnr_periods 40\nnr_throttled 3\nthrottled_usec 45000\n"
+			    "nr_overruns 1\noverrun_usec_max 12\nnr_migrations 0\nnr_dl_miss 0\n"
+			    "nr_unserved 2\nirq_usec 0\n"
+			    "cpu0 usage_usec=2500 nr_periods=40 nr_throttled=3 throttled_usec=45000 "
+			    "nr_overruns=1 overrun_nsec_max=11999\n");
+		made_.add_task(42, "hog", 1, 10, "/a");
+		made_.add_task(43, "ordinary", 0, 0, "/a");
+		made_.add_group("/b", "max 100000");
+	}
+	Ran dlgroup(const std::string &arguments)
+	{
+		return shell(made_, DLGROUP_COMMAND " --root " + made_.base() + " " + arguments);
+	}
+	// The output with the made tree's own path taken out.
+	std::string plain(std::string text)
+	{
+		for (auto at = text.find(made_.base()); at != text.npos;
+		     at = text.find(made_.base()))
+			text.replace(at, made_.base().size(), "ROOT");
+		return text;
+	}
+
+	MadeTree made_;
+};
+
+TEST_F(Cli, Show)
+{
+	auto ran = dlgroup("show /a");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.err, "");
+	EXPECT_EQ(ran.out, R"(/a
+  reservation  5ms/20ms on CPUs 0-1 (25 % of 2 CPUs = 0.50 CPU)
+  own servers  5ms/20ms
+  tasks        1 FIFO, 0 RR, 0 DEADLINE, 1 other
+  used         2.5ms in 40 periods
+  throttled    3 times, 45ms
+  overruns     1, longest 12us
+  trouble      0 deadlines missed, 2 times unserved
+)");
+}
+
+TEST_F(Cli, ShowJson)
+{
+	auto ran = dlgroup("--json show /a");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.out, R"({
+  "schema_version": 1,
+  "group": "/a",
+  "reservation": {
+    "runtime_ns": 5000000,
+    "period_ns": 20000000
+  },
+  "source": "/a",
+  "cpus": "0-1",
+  "total": {
+    "cpus": 2,
+    "each_ppb": 250000000,
+    "text": "25 % of 2 CPUs = 0.50 CPU"
+  },
+  "effective": [
+    {
+      "runtime_ns": 5000000,
+      "period_ns": 20000000,
+      "cpus": "0-1"
+    }
+  ],
+  "carved": [],
+  "tasks": {
+    "fifo": 1,
+    "rr": 0,
+    "deadline": 0,
+    "other": 1
+  },
+  "stat": {
+    "irq_ns": 0,
+    "nr_dl_miss": 0,
+    "nr_migrations": 0,
+    "nr_overruns": 1,
+    "nr_periods": 40,
+    "nr_throttled": 3,
+    "nr_unserved": 2,
+    "overrun_ns_max": 12000,
+    "throttled_ns": 45000000,
+    "usage_ns": 2500000
+  },
+  "stat_cpus": [
+    {
+      "cpu": 0,
+      "nr_overruns": 1,
+      "nr_periods": 40,
+      "nr_throttled": 3,
+      "overrun_ns_max": 11999,
+      "throttled_ns": 45000000,
+      "usage_ns": 2500000
+    }
+  ],
+  "notes": []
+}
+)");
+}
+
+TEST_F(Cli, ShowWhereNothingIsReserved)
+{
+	auto ran = dlgroup("show /b");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_NE(ran.out.find("reservation  max: no reservation\n"), std::string::npos);
+	made_.add_group("/a/in", "max 100000");
+	EXPECT_NE(dlgroup("show /a/in").out.find("max: runs inside the reservation of /a, 5ms/20ms"),
+		  std::string::npos);
+}
+
+TEST_F(Cli, ShowByPid)
+{
+	EXPECT_EQ(dlgroup("show pid:42").out, dlgroup("show /a").out);
+	made_.add_task(44, "free", 0, 0, "/");
+	auto ran = dlgroup("show pid:44");
+	EXPECT_EQ(ran.status, 2);
+	EXPECT_EQ(ran.err,
+		  "dlgroup: pid:44: is in the root cgroup, which has no reservation\n");
+	EXPECT_EQ(dlgroup("show pid:4711").status, 1);
+	EXPECT_EQ(dlgroup("show pid:x").status, 2);
+}
+
+TEST_F(Cli, List)
+{
+	made_.add_group("/zero", "0 100000");
+	auto ran = dlgroup("list --headroom");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.out,
+		  R"(GROUP  RESERVATION      CPUS     TOTAL                        FIFO/RR TASKS
+/a     5ms/20ms         0-1      25 % of 2 CPUs = 0.50 CPU    1
+/zero  0                0-1      0 % of 2 CPUs = 0.00 CPU     0
+CPU        CAP  FAIR SERVER   GROUPS  DEADLINE TASKS     FREE
+0       95.0 %        5.0 %    0.0 %           0.0 %   90.0 %
+1       95.0 %        5.0 %    0.0 %           0.0 %   90.0 %
+)");
+	auto json = nlohmann::json::parse(dlgroup("list --headroom --json").out);
+	EXPECT_EQ(json["schema_version"], 1);
+	EXPECT_EQ(json["groups"].size(), 2U);
+	EXPECT_EQ(json["headroom"][1]["free_ppb"], 900000000);
+}
+
+TEST_F(Cli, ListWithoutAny)
+{
+	made_.write("sys/fs/cgroup/a/cpu.rt.max", "max 100000\n");
+	EXPECT_EQ(dlgroup("list").out, "no reservations\n");
+}
+
+TEST_F(Cli, SetSaysTheTotal)
+{
+	auto ran = dlgroup("set /a 1.5ms/5ms");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.out, "/a: 1.5ms/5ms on CPUs 0-1 (30 % of 2 CPUs = 0.60 CPU)\n");
+	EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "1500 5000\n");
+	ran = dlgroup("set /b 1ms/10ms");
+	EXPECT_EQ(ran.err, "dlgroup: /b: reserved 1ms/10ms, nothing in it is FIFO/RR and `fair` is "
+			   "not set\n");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(dlgroup("set /a --runtime 2ms --period 8ms").status, 0);
+	EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "2000 8000\n");
+	EXPECT_EQ(dlgroup("set /a 0").status, 0);
+	EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "0\n");
+}
+
+TEST_F(Cli, DryRunsPrintEveryWrite)
+{
+	made_.write("sys/fs/cgroup/cgroup.subtree_control", "memory\n");
+	auto ran = dlgroup("set /c 5ms/20ms --cpus 0-1 --fifo 7 --dry-run");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(plain(ran.out), R"(echo '+cpu +cpuset' > ROOT/sys/fs/cgroup/cgroup.subtree_control
+mkdir ROOT/sys/fs/cgroup/c
+echo '0-1' > ROOT/sys/fs/cgroup/c/cpuset.cpus
+echo '5000 20000' > ROOT/sys/fs/cgroup/c/cpu.rt.max
+)");
+	ran = dlgroup("set /a 5ms/20ms --rr 7 --dry-run");
+	EXPECT_EQ(plain(ran.out), R"(echo '+cpu' > ROOT/sys/fs/cgroup/cgroup.subtree_control
+echo '5000 20000' > ROOT/sys/fs/cgroup/a/cpu.rt.max
+chrt --rr --pid 7 42
+chrt --rr --pid 7 43
+)");
+	ran = dlgroup("run 5ms/20ms --fifo 7 --name job --dry-run -- echo hello");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(plain(ran.out), R"(echo '+cpu' > ROOT/sys/fs/cgroup/cgroup.subtree_control
+mkdir ROOT/sys/fs/cgroup/dlgroup.job
+echo '5000 20000' > ROOT/sys/fs/cgroup/dlgroup.job/cpu.rt.max
+echo $$ > ROOT/sys/fs/cgroup/dlgroup.job/cgroup.procs
+chrt --fifo 7 echo hello
+rmdir ROOT/sys/fs/cgroup/dlgroup.job
+)");
+	EXPECT_EQ(plain(dlgroup("attach /b 42 --fifo 3 --dry-run").out),
+		  "echo '42' > ROOT/sys/fs/cgroup/b/cgroup.procs\nchrt --fifo --pid 3 42\n");
+	EXPECT_EQ(plain(dlgroup("detach 42 --dry-run").out),
+		  "echo '42' > ROOT/sys/fs/cgroup/cgroup.procs\n");
+	EXPECT_EQ(plain(dlgroup("rm /b --dry-run").out), "rmdir ROOT/sys/fs/cgroup/b\n");
+	auto json = nlohmann::json::parse(dlgroup("rm /b --dry-run --json").out);
+	EXPECT_EQ(json["steps"].size(), 1U);
+	// Nothing of all this was done.
+	EXPECT_EQ(made_.read("sys/fs/cgroup/cgroup.subtree_control"), "memory\n");
+	EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "5000 20000\n");
+	EXPECT_TRUE(std::filesystem::exists(made_.path("sys/fs/cgroup/b")));
+	EXPECT_FALSE(std::filesystem::exists(made_.path("sys/fs/cgroup/c")));
+}
+
+// One sentence, no answer, the right status, nothing changed.
+TEST_F(Cli, BadInput)
+{
+	struct Case {
+		const char *arguments;
+		int status;
+		const char *says;
+	};
+	for (const auto &bad : std::initializer_list<Case>{
+		     {"", 2, "usage: A subcommand is required"},
+		     {"frobnicate", 2, "usage: "},
+		     {"set", 2, "usage: TARGET is required"},
+		     {"set /a", 2, "reservation: missing"},
+		     {"set /a 5/20", 2, "'5': has no unit"},
+		     {"set /a 30ms/20ms", 2, "the runtime 30ms is longer than the period 20ms"},
+		     {"set /a 5ms/20ms --runtime 5ms", 2, "given together with --runtime"},
+		     {"set /a --period 5ms", 2, "--period: needs --runtime"},
+		     {"set a 5ms/20ms", 2, "a: not a target"},
+		     {"set / 5ms/20ms", 2, "/: the root cgroup has no reservation"},
+		     {"set /a/../b 5ms/20ms", 2, "'..' in the name of a cgroup"},
+		     {"set /no/such 5ms/20ms", 2, "/no/such: its parent does not exist"},
+		     {"set /a 5ms/20ms --fifo 0", 2, "--fifo"},
+		     {"set /a 5ms/20ms --fifo 100", 2, "--fifo"},
+		     {"set /a 5ms/20ms --fifo 1 --rr 1", 2, "excludes"},
+		     {"set /a 0 --fifo 1", 2, "runtime 0 forbids FIFO/RR"},
+		     {"set /a 5ms/20ms --cpus 3-1", 2, "'3-1': not a list of CPUs"},
+		     {"set /a 5ms/20ms --fifo 1", 2, "--root: tasks of another tree"},
+		     {"set /a 5ms/20ms -- ls", 2, "only run takes a command"},
+		     {"set /a 5ms/20ms extra", 2, "usage: "},
+		     {"show", 2, "usage: TARGET is required"},
+		     {"show /nope", 2, "/nope: no such cgroup"},
+		     {"show container:../x", 2, "not the name of a container"},
+		     {"rm /nope", 2, "/nope: no such cgroup"},
+		     {"rm /a", 1, "/a: has processes: 42 43"},
+		     {"rm /", 2, "/: the root cgroup has no reservation"},
+		     {"run 5ms/20ms", 2, "run: no command"},
+		     {"run -- ls", 2, "reservation: missing"},
+		     {"run 5ms/20ms --name /a -- ls", 2, "/a: exists already"},
+		     {"run 5ms/20ms --name /x/y -- ls", 2, "its parent does not exist"},
+		     {"attach /a", 2, "usage: PID is required"},
+		     {"attach /a x", 2, "usage: "},
+		     {"attach /a 0", 2, "usage: "},
+		     {"attach /a 4711", 2, "pid 4711: no such task"},
+		     {"attach /nope 42", 2, "/nope: no such cgroup"},
+		     {"detach 4711", 2, "pid 4711: no such task"},
+		     {"doctor /nope", 2, "/nope: no such cgroup"},
+		     {"list --cgroup-root /nowhere", 2, "/nowhere: not a directory"},
+	     }) {
+		auto ran = dlgroup(bad.arguments);
+		EXPECT_EQ(ran.status, bad.status) << bad.arguments;
+		EXPECT_EQ(ran.out, "") << bad.arguments;
+		EXPECT_TRUE(ran.err.starts_with("dlgroup: ")) << bad.arguments << ran.err;
+		EXPECT_NE(ran.err.find(bad.says), std::string::npos)
+			<< bad.arguments << ": " << ran.err;
+		EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+		EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "5000 20000\n")
+			<< bad.arguments;
+	}
+}
+
+TEST_F(Cli, FailuresInJson)
+{
+	for (const char *arguments : {"show /nope --json", "--json frobnicate", "--json set /a 5/20"}) {
+		auto ran = dlgroup(arguments);
+		EXPECT_EQ(ran.status, 2);
+		auto json = nlohmann::json::parse(ran.out);
+		EXPECT_EQ(json["schema_version"], 1);
+		EXPECT_EQ(json["error"], "bad input");
+		EXPECT_FALSE(json["reason"].empty());
+	}
+}
+
+TEST_F(Cli, KernelWithoutReservations)
+{
+	for (const char *group : {"a", "b"}) {
+		auto base = std::string("sys/fs/cgroup/") + group;
+		std::filesystem::remove(made_.path(base + "/cpu.rt.max"));
+		made_.write(base + "/cpu.weight", "100\n");
+	}
+	for (const char *arguments : {"show /a", "list", "set /a 5ms/20ms", "features"})
+		EXPECT_EQ(dlgroup(arguments).status, 4) << arguments;
+	auto ran = dlgroup("features");
+	EXPECT_EQ(ran.err, "dlgroup: kernel: has no cpu.rt.max (CONFIG_DL_GROUP_SCHED)\n");
+	EXPECT_TRUE(ran.out.starts_with("reservation      no "));
+	EXPECT_EQ(dlgroup("doctor").status, 1);
+}
+
+TEST_F(Cli, Features)
+{
+	auto ran = dlgroup("features");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_TRUE(ran.out.starts_with("reservation      yes ")) << ran.out;
+	auto json = nlohmann::json::parse(dlgroup("features --json").out);
+	EXPECT_EQ(json["features"][0]["name"], "reservation");
+	EXPECT_EQ(json["features"][0]["present"], "yes");
+}
+
+TEST_F(Cli, Doctor)
+{
+	auto ran = dlgroup("doctor");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.out, "nothing found\n");
+	made_.write("proc/sys/kernel/sched_rt_runtime_us", "-1\n");
+	ran = dlgroup("doctor /a");
+	EXPECT_EQ(ran.status, 1);
+	EXPECT_EQ(plain(ran.out), R"(warning: rt-runtime: sched_rt_runtime_us: is -1
+  why:    reservations may take all of a CPU but the fair server's part, and nothing holds back FIFO/RR tasks outside them
+  remedy: echo 950000 > ROOT/proc/sys/kernel/sched_rt_runtime_us
+)");
+	auto json = nlohmann::json::parse(dlgroup("doctor --json").out);
+	EXPECT_EQ(json["findings"][0]["id"], "rt-runtime");
+	EXPECT_EQ(json["findings"][0]["remedy_is_command"], true);
+}
+
+TEST_F(Cli, FullDisk)
+{
+	auto ran = shell(made_, DLGROUP_COMMAND " --root " + made_.base() + " list >/dev/full");
+	EXPECT_EQ(ran.status, 1);
+	EXPECT_EQ(ran.err, "dlgroup: standard output: cannot be written\n");
+}
+
+using Options = std::set<std::string>;
+
+Options options_in(const std::string &text, const char *pattern)
+{
+	Options found;
+	std::regex regex(pattern);
+	for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it)
+		found.insert((*it)[1]);
+	return found;
+}
+
+// --help is the truth; the manual page and the completion have to say the same.
+class InStep : public Cli {
+protected:
+	InStep()
+	{
+		auto help = shell(made_, DLGROUP_COMMAND " --help").out;
+		auto options = help.substr(help.find("Options:"));
+		global_ = options_in(options.substr(0, options.find("Subcommands:")),
+				     "(--[a-z-]+)");
+		verbs_ = options_in(options.substr(options.find("Subcommands:")),
+				    "\n  ([a-z]+) ");
+		for (const auto &verb : verbs_) {
+			auto own = shell(made_, DLGROUP_COMMAND " " + verb + " --help").out;
+			// The help of an option may name others: only line starts count.
+			own_[verb] = options_in(own, "\n  (?:-h,)?(--[a-z-]+)");
+			own_[verb].erase("--help");
+		}
+	}
+
+	Options global_, verbs_;
+	std::map<std::string, Options> own_;
+};
+
+TEST_F(InStep, HelpNamesEveryVerb)
+{
+	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "rm", "run", "attach", "detach",
+				   "features", "doctor"}));
+	EXPECT_EQ(global_, (Options{"--help", "--version", "--json", "--root", "--cgroup-root"}));
+	EXPECT_EQ(own_["attach"], (Options{"--fifo", "--rr", "--dry-run"}));
+	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --version").status, 0);
+}
+
+TEST_F(InStep, ManualPage)
+{
+	auto page = slurp(DLGROUP_SOURCE "/man/dlgroup.8");
+	auto start = page.find(".Sh SYNOPSIS"), end = page.find(".Sh DESCRIPTION");
+	auto synopsis = page.substr(start, end - start);
+	std::map<std::string, Options> told;
+	for (auto at = synopsis.find(".Nm"); at != synopsis.npos;) {
+		auto next = synopsis.find(".Nm", at + 1);
+		auto part = synopsis.substr(at, next == synopsis.npos ? next : next - at);
+		at = next;
+		std::smatch verb;
+		ASSERT_TRUE(std::regex_search(part, verb, std::regex("\\.Cm ([a-z]+)"))) << part;
+		for (const auto &option : options_in(part, "Fl (-[a-z-]+)"))
+			told[verb[1]].insert("-" + option);
+		told[verb[1]];
+	}
+	EXPECT_EQ(told, own_);
+	// Every option is described, in its place.
+	auto described = options_in(page.substr(end), "\n\\.It Fl (-[a-z-]+)");
+	Options all(global_);
+	for (const auto &[verb, options] : own_)
+		all.insert(options.begin(), options.end());
+	Options expected;
+	for (const auto &option : all)
+		expected.insert(option.substr(1));
+	EXPECT_EQ(described, expected);
+}
+
+TEST_F(InStep, Completion)
+{
+	auto complete = [&](const std::string &words, int at) {
+		auto ran = shell(made_, "bash -c 'source " DLGROUP_SOURCE
+				 "/completions/dlgroup.bash; COMP_WORDS=(" + words + "); COMP_CWORD=" +
+				 std::to_string(at) + "; _dlgroup; printf \"%s\\n\" \"${COMPREPLY[@]}\"'");
+		EXPECT_EQ(ran.err, "");
+		auto all = lines(ran.out);
+		return Options(all.begin(), all.end());
+	};
+	EXPECT_EQ(complete("dlgroup \"\"", 1), verbs_);
+	EXPECT_EQ(complete("dlgroup --", 1), global_);
+	for (const auto &verb : verbs_) {
+		auto expected = own_[verb];
+		expected.insert(global_.begin(), global_.end());
+		EXPECT_EQ(complete("dlgroup " + verb + " --", 2), expected) << verb;
+	}
+	// After "--" it is the command that is completed, not we.
+	EXPECT_EQ(complete("dlgroup run 5ms/20ms -- --", 4), Options{""});
+}
+
+} // namespace
+} // namespace dlgroup::test

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <cerrno>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <dlgroup/admission.h>
+
+namespace dlgroup {
+namespace {
+
+RtMax number(std::int64_t runtime_us, std::int64_t period_us)
+{
+	return {false, microseconds(runtime_us), microseconds(period_us),
+		microseconds(period_us)};
+}
+
+// Groups by path, parents first, on CPUs 0-1 unless said otherwise.
+class Machine {
+public:
+	Machine() { add("/", RtMax{}); }
+
+	void add(const std::string &path, const RtMax &value, CpuSet cpus = {0, 1})
+	{
+		Group group;
+		group.path = path;
+		group.has_file = path != "/";
+		group.rt_max = value;
+		group.cpus = std::move(cpus);
+		if (path != "/")
+			group.parent = tree_.find(parent_of(path));
+		tree_.groups.push_back(group);
+	}
+
+	// The books as the kernel would keep them.
+	std::vector<Headroom> headroom() const
+	{
+		std::vector<Headroom> all;
+		for (unsigned cpu : {0U, 1U}) {
+			Headroom one;
+			one.cpu = cpu;
+			one.cap = bandwidth(microseconds(950000), microseconds(1000000));
+			one.fair = bandwidth(microseconds(50000), microseconds(1000000));
+			for (auto i : tree_.from_root_pool())
+				if (tree_.groups[i].cpus.count(cpu))
+					one.groups += bandwidth(tree_.groups[i].rt_max);
+			one.tasks = tasks_on[cpu];
+			one.free = one.cap - one.fair - one.groups - (one_domain ? 0 : one.tasks);
+			all.push_back(one);
+		}
+		return all;
+	}
+
+	std::optional<Refusal> refuse(const std::string &path, const RtMax &asked, int error,
+				      std::vector<Task> inside = {},
+				      std::vector<Task> above = {}) const
+	{
+		auto books = headroom();
+		Situation now{tree_, *tree_.find(path), asked, error, books, std::move(inside),
+			      std::move(above)};
+		return explain(now);
+	}
+	std::string text(const std::string &path, const RtMax &asked, int error,
+			 std::vector<Task> inside = {}, std::vector<Task> above = {}) const
+	{
+		auto refusal = refuse(path, asked, error, std::move(inside), std::move(above));
+		return refusal ? to_text(*refusal) : "nothing";
+	}
+
+	Tree tree_;
+	Bandwidth tasks_on[2] = {0, 0};
+	bool one_domain = false; // both CPUs: tasks are not tested CPU by CPU
+};
+
+std::vector<Task> fifo_tasks()
+{
+	Task task;
+	task.tid = 7;
+	task.name = "hog";
+	task.policy = {1, 10};
+	task.allowed = {0, 1};
+	return {task};
+}
+
+TEST(Explain, NamesTheCpuThatIsFull)
+{
+	Machine machine;
+	machine.add("/a", number(11, 20), {1});
+	machine.add("/c", RtMax{});
+	EXPECT_EQ(machine.text("/c", number(12000, 20000), ENOSPC),
+		  "refused (rule 1, CPU 1): asked 60.0 %, free 35.0 % of 95.0 % (fair server "
+		  "5.0 %, /a 55.0 %); fits: 7ms/20ms");
+}
+
+TEST(Explain, CountsWhatTheGroupHasAsFree)
+{
+	Machine machine;
+	machine.add("/a", number(10000, 20000));
+	machine.add("/c", number(5000, 20000));
+	auto refusal = machine.refuse("/c", number(9000, 20000), ENOSPC);
+	ASSERT_TRUE(refusal);
+	EXPECT_EQ(percent(*refusal->free), "40.0 %");
+	EXPECT_EQ(refusal->fits->runtime, microseconds(8000));
+}
+
+TEST(Explain, CountsWhatIsBelowTheGroupAsFree)
+{
+	Machine machine;
+	machine.add("/c", RtMax{});
+	machine.add("/c/d", number(8000, 20000));
+	machine.add("/a", number(10000, 20000));
+	auto refusal = machine.refuse("/c", number(9000, 20000), ENOSPC);
+	ASSERT_TRUE(refusal);
+	EXPECT_EQ(percent(*refusal->free), "40.0 %");
+	EXPECT_EQ(refusal->fits->runtime, microseconds(8000));
+}
+
+TEST(Explain, NamesTasksAndUnseenGroups)
+{
+	Machine machine;
+	machine.tasks_on[0] = bandwidth(microseconds(1), microseconds(10));
+	machine.add("/c", RtMax{});
+	auto books = machine.headroom();
+	books[0].groups += 1ULL << 46; // in a part of the tree that is not seen
+	books[0].free -= 1ULL << 46;
+	Situation now{machine.tree_, 1, number(15000, 20000), ENOSPC, books, {}, {}};
+	EXPECT_EQ(to_text(*explain(now)),
+		  "refused (rule 1, CPU 0): asked 75.0 %, free 55.0 % of 95.0 % (fair server "
+		  "5.0 %, other groups 25.0 %, SCHED_DEADLINE tasks 10.0 %); fits: 11ms/20ms");
+}
+
+TEST(Explain, ShowsADifferenceHoweverSmall)
+{
+	Machine machine;
+	machine.add("/c", RtMax{});
+	EXPECT_EQ(machine.text("/c", number(900001, 1000000), ENOSPC),
+		  "refused (rule 1, CPU 0): asked 90.0001 %, free 90.0000 % of 95.0 % (fair "
+		  "server 5.0000 %); fits: 900ms/1s");
+}
+
+TEST(Explain, OffersNothingWhereNothingFits)
+{
+	Machine machine;
+	machine.add("/a", number(18000, 20000));
+	machine.add("/c", RtMax{});
+	EXPECT_EQ(machine.text("/c", number(1000, 20000), ENOSPC),
+		  "refused (rule 1, CPU 0): asked 5.0 %, free 0.0 % of 95.0 % (fair server 5.0 "
+		  "%, /a 90.0 %); fits: nothing with period 20ms");
+}
+
+TEST(Explain, ChildOfAReservation)
+{
+	Machine machine;
+	machine.add("/a", number(10000, 20000));
+	machine.add("/a/x", number(6000, 20000));
+	machine.add("/a/y", RtMax{});
+	EXPECT_EQ(machine.text("/a/y", number(5000, 20000), ENOSPC),
+		  "refused (rule 2, CPU 0): asked 25.0 %, free 20.0 % of 50.0 % of /a (/a/x "
+		  "30.0 %); fits: 4ms/20ms");
+}
+
+TEST(Explain, ParentOfReservations)
+{
+	Machine machine;
+	machine.add("/a", number(10000, 20000));
+	machine.add("/a/x", number(6000, 20000));
+	machine.add("/a/y", number(3000, 20000), {1});
+	EXPECT_EQ(machine.text("/a", number(4000, 20000), ENOSPC),
+		  "refused (rule 2, CPU 1): asked 20.0 %, its descendants hold 45.0 % (/a/x "
+		  "30.0 %, /a/y 15.0 %); fits: 9ms/20ms");
+}
+
+TEST(Explain, TasksWouldLoseTheirRuntime)
+{
+	Machine machine;
+	machine.add("/a", number(10000, 20000));
+	EXPECT_EQ(machine.text("/a", number(0, 20000), EBUSY, fifo_tasks()),
+		  "refused (rule 3): 0 would leave no runtime to the FIFO/RR tasks in it: 7 "
+		  "(hog); fits: 100us/20ms");
+	// The leftover counts, not the number.
+	machine.add("/a/x", number(6000, 20000));
+	EXPECT_EQ(machine.text("/a", number(6000, 20000), EBUSY, fifo_tasks()),
+		  "refused (rule 3): 6ms/20ms would leave no runtime to the FIFO/RR tasks in "
+		  "it: 7 (hog); fits: 6.002ms/20ms");
+}
+
+TEST(Explain, TasksOfTheParentWouldLoseTheirs)
+{
+	Machine machine;
+	machine.add("/a", number(10000, 20000));
+	machine.add("/a/x", RtMax{});
+	EXPECT_EQ(machine.text("/a/x", number(10000, 20000), EBUSY, {}, fifo_tasks()),
+		  "refused (rule 3): 10ms/20ms would leave no runtime of /a to its FIFO/RR "
+		  "tasks: 7 (hog); fits: 9.998ms/20ms");
+}
+
+TEST(Explain, RightsAndLimits)
+{
+	Machine machine;
+	machine.add("/u", number(1000, 20000));
+	EXPECT_EQ(machine.text("/u", number(2000, 20000), EPERM),
+		  "refused (rule 7): a number taken or raised from the root pool needs "
+		  "CAP_SYS_NICE; fits: 1ms/20ms");
+	EXPECT_EQ(machine.text("/u", number(50, 20000), EINVAL),
+		  "refused (rule 8): asked 50us/20ms, runtime at least 100us, period 1ms to 1s "
+		  "(only CAP_SYS_NICE goes beyond, to 1024ns and "
+		  "sched_deadline_period_{min,max}_us); fits: 100us/20ms");
+	EXPECT_EQ(machine.text("/u", number(5000, 2000000), EINVAL),
+		  "refused (rule 8): asked 5ms/2s, runtime at least 100us, period 1ms to 1s "
+		  "(only CAP_SYS_NICE goes beyond, to 1024ns and "
+		  "sched_deadline_period_{min,max}_us); fits: nothing with this period");
+}
+
+TEST(Explain, RootDomainSharedWithTasks)
+{
+	Machine machine;
+	machine.add("/c", RtMax{});
+	machine.one_domain = true;
+	// Two CPUs at 95 %, fair servers 5 % each, tasks 140 %: 40 % left for both.
+	for (auto &tasks : machine.tasks_on)
+		tasks = bandwidth(microseconds(140), microseconds(100));
+	EXPECT_EQ(machine.text("/c", number(10000, 20000), ENOSPC),
+		  "refused (rule 1, CPUs 0-1): asked 50.0 % on 2 of 2 CPUs, which with what "
+		  "SCHED_DEADLINE tasks and servers hold in this root domain passes its cap; "
+		  "fits: 4ms/20ms");
+	// What passes the test of each CPU may still be too much for the domain:
+	// then the offer is what passes both.
+	auto refusal = machine.refuse("/c", number(19000, 20000), ENOSPC);
+	ASSERT_TRUE(refusal);
+	EXPECT_EQ(refusal->cpus, (CpuSet{0}));
+	EXPECT_EQ(refusal->fits->runtime, microseconds(4000));
+	for (auto &tasks : machine.tasks_on)
+		tasks = bandwidth(microseconds(200), microseconds(100));
+	EXPECT_FALSE(machine.refuse("/c", number(10000, 20000), ENOSPC)->fits);
+}
+
+TEST(Explain, PinnedTaskLosesItsOnlyCpu)
+{
+	Machine machine;
+	machine.add("/a", number(10000, 20000));
+	machine.add("/a/x", RtMax{}, {1});
+	auto tasks = fifo_tasks();
+	// The other CPU is enough for a task that can go there.
+	EXPECT_FALSE(machine.refuse("/a/x", number(10000, 20000), EBUSY, {}, tasks));
+	tasks[0].allowed = {1};
+	auto refusal = machine.refuse("/a/x", number(10000, 20000), EBUSY, {}, tasks);
+	ASSERT_TRUE(refusal);
+	EXPECT_EQ(refusal->fits->runtime, microseconds(9998));
+}
+
+TEST(Explain, KnowsWhenItDoesNotKnow)
+{
+	Machine machine;
+	machine.add("/c", RtMax{});
+	EXPECT_FALSE(machine.refuse("/c", number(1000, 20000), ENOSPC));
+	EXPECT_FALSE(machine.refuse("/c", number(1000, 20000), EBUSY));
+	EXPECT_FALSE(machine.refuse("/c", number(1000, 20000), EINVAL));
+	EXPECT_FALSE(machine.refuse("/c", number(1000, 20000), EIO));
+}
+
+// Whatever is offered passes the very rules by which the rest was refused,
+// and one microsecond more would not.
+TEST(Explain, OfferIsTheLargestThatFits)
+{
+	ASSERT_TRUE(rc::check("offer", [] {
+		auto period = *rc::gen::inRange<std::int64_t>(1000, 1000001);
+		auto taken = *rc::gen::inRange<std::int64_t>(1, 900);
+		auto other = *rc::gen::inRange<std::int64_t>(1000, 1000001);
+		Machine machine;
+		machine.add("/a", number(other * taken / 1000, other));
+		machine.add("/c", RtMax{});
+		auto refusal = machine.refuse("/c", number(period, period), ENOSPC);
+		RC_ASSERT(refusal.has_value());
+		auto room = machine.headroom()[0].free;
+		RC_ASSERT(*refusal->free == room);
+		if (!refusal->fits) {
+			RC_ASSERT(bandwidth(number(kMinRuntime.count(), period)) > room);
+			return;
+		}
+		auto fits = refusal->fits->runtime.count();
+		RC_ASSERT(refusal->fits->period.count() == period);
+		RC_ASSERT(bandwidth(number(fits, period)) <= room);
+		RC_ASSERT(bandwidth(number(fits + 1, period)) > room);
+	}));
+}
+
+} // namespace
+} // namespace dlgroup

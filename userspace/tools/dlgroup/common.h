@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What the verbs share: where things are, how a target is named, how answers
+// and refusals are written.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <dlgroup/admission.h>
+#include <dlgroup/changes.h>
+
+namespace dlgroup::tool {
+
+using Json = nlohmann::ordered_json;
+
+inline constexpr int kSchemaVersion = 1;
+
+struct Options {
+	// For every verb.
+	std::string cgroup_root;
+	std::string root;
+	bool json = false;
+	bool dry_run = false;
+	// For some.
+	std::string target;
+	std::string res;
+	std::string runtime, period, deadline;
+	std::string cpus;
+	int fifo = 0;
+	int rr = 0;
+	std::string name;
+	bool headroom = false;
+	std::vector<pid_t> pids;
+	std::vector<std::string> command;
+};
+
+struct Context {
+	const Options &options;
+	Roots roots;
+	GroupControl &groups;
+	TaskControl &tasks;
+};
+
+Result<Roots> find_roots(const Options &options);
+
+// A diagnostic on stderr: "dlgroup: object: reason".
+void say(const std::string &object, const std::string &reason);
+// An answer on stdout.
+void print(const std::string &line);
+void print(const Json &object);
+Json answer(); // an object with the schema version
+
+// Reports a failure and gives the exit status.
+int report(const Error &error, bool json);
+
+// TARGET to the path of a cgroup, which need not exist.
+Result<std::string> resolve(const Context &context, const std::string &target);
+Result<std::size_t> find_group(const Tree &tree, const std::string &path);
+Result<Request> requested(const Options &options);
+std::optional<Policy> requested_policy(const Options &options);
+
+// Threads of the group and of the descendants that share its servers.
+std::vector<Task> tasks_sharing(const Roots &roots, const Tree &tree, std::size_t group);
+std::vector<Task> only_fifo_or_rr(std::vector<Task> tasks);
+
+Json to_json(const RtMax &value);
+Json to_json(const CpuSet &cpus);
+// One group with everything there is to know, as show tells it.
+Json describe(const Context &context, const Tree &tree, std::size_t group);
+// "5ms/20ms on CPUs 0-1 (25 % of 2 CPUs = 0.50 CPU)"
+std::string summary(const Tree &tree, std::size_t group);
+
+// Steps of a dry run, in either form.
+int print_steps(const Changes &changes, bool json);
+// Undoes, saying what could not be put back, and hands the error on.
+tl::unexpected<Error> roll_back(Changes &changes, Error error);
+
+// The steps of set and run, each undone by `changes` if a later one fails.
+Result<void> enable_controllers(const Tree &tree, Changes &changes, const std::string &group,
+				bool cpuset);
+Result<void> reserve(const Context &context, Changes &changes, const std::string &group,
+		     const Request &request, const std::optional<CpuSet> &cpus);
+Result<void> set_policies(const Context &context, Changes &changes,
+			  const std::vector<std::string> &groups, const Policy &policy);
+// A task was refused FIFO/RR or entry: says whose runtime it would need.
+Error explain_task(const Context &context, const std::string &group, Error error);
+
+Result<int> set(const Context &context);
+Result<int> rm(const Context &context);
+Result<int> show(const Context &context);
+Result<int> list(const Context &context);
+Result<int> run(const Context &context);
+Result<int> attach(const Context &context);
+Result<int> detach(const Context &context);
+Result<int> features(const Context &context);
+Result<int> doctor(const Context &context);
+
+} // namespace dlgroup::tool

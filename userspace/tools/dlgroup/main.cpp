@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// dlgroup: guaranteed CPU time for cgroups. The command line, and nothing else.
+#include <algorithm>
+#include <cstring>
+
+#include <CLI/CLI.hpp>
+
+#include "common.h"
+
+namespace dlgroup::tool {
+
+namespace {
+
+constexpr int kLowestPriority = 1, kHighestPriority = 99;
+
+class CommandLine {
+public:
+	CommandLine();
+	// Exit status if there is nothing more to do.
+	std::optional<int> parse(std::vector<std::string> arguments);
+	Result<int> carry_out();
+
+private:
+	using Verb = Result<int> (*)(const Context &);
+
+	CLI::App *verb(const char *name, const char *help, Verb function)
+	{
+		auto *sub = app_.add_subcommand(name, help);
+		sub->fallthrough(); // --json and the like may stand anywhere
+		sub->callback([this, function] { function_ = function; });
+		return sub;
+	}
+	void add_target(CLI::App *sub, bool required = true)
+	{
+		sub->add_option("TARGET", options_.target,
+				"/path below the cgroup2 mount, pid:N or container:NAME")
+			->required(required);
+	}
+	void add_reservation(CLI::App *sub)
+	{
+		sub->add_option("RES", options_.res, "runtime/period such as 5ms/20ms, max or 0");
+		sub->add_option("--runtime", options_.runtime, "runtime, in place of RES");
+		sub->add_option("--period", options_.period, "period, with --runtime");
+		sub->add_option("--deadline", options_.deadline, "deadline, with --period");
+		sub->add_option("--cpus", options_.cpus, "CPUs of the group (cpuset.cpus)");
+	}
+	void add_policy(CLI::App *sub)
+	{
+		auto *fifo = sub->add_option("--fifo", options_.fifo,
+					     "make its threads SCHED_FIFO at this priority");
+		auto *rr = sub->add_option("--rr", options_.rr,
+					   "make its threads SCHED_RR at this priority");
+		for (auto *option : {fifo, rr})
+			option->check(CLI::Range(kLowestPriority, kHighestPriority))
+				->type_name("PRIORITY");
+		fifo->excludes(rr);
+	}
+	void add_dry_run(CLI::App *sub)
+	{
+		sub->add_flag("--dry-run", options_.dry_run,
+			      "print each write, change nothing");
+	}
+
+	CLI::App app_{"Guaranteed CPU time for cgroups", "dlgroup"};
+	Options options_;
+	Verb function_ = nullptr;
+};
+
+CommandLine::CommandLine()
+{
+	app_.require_subcommand(1);
+	app_.set_version_flag("--version", "dlgroup " DLGROUP_VERSION);
+	app_.set_help_flag("-h,--help", "print this and exit");
+	app_.add_option("--cgroup-root", options_.cgroup_root,
+			"the cgroup2 mount (default: the one found)")
+		->type_name("DIR");
+	app_.add_option("--root", options_.root,
+			"look at the proc and sys below DIR, not at the running kernel's")
+		->type_name("DIR");
+	app_.add_flag("--json", options_.json, "one JSON object on standard output");
+
+	auto *set_verb = verb("set", "give a cgroup a reservation, making it if need be", set);
+	add_target(set_verb);
+	add_reservation(set_verb);
+	add_policy(set_verb);
+	add_dry_run(set_verb);
+
+	add_target(verb("show", "tell all about one cgroup", show));
+
+	auto *list_verb = verb("list", "list the reservations", list);
+	list_verb->add_flag("--headroom", options_.headroom, "and what is free on each CPU");
+
+	auto *rm_verb = verb("rm", "remove an empty cgroup", rm);
+	add_target(rm_verb);
+	add_dry_run(rm_verb);
+
+	auto *run_verb = verb("run", "run a command in a cgroup of its own: "
+				     "run RES [options] -- CMD", run);
+	add_reservation(run_verb);
+	add_policy(run_verb);
+	run_verb->add_option("--name", options_.name,
+			     "name of the cgroup: N is /dlgroup.N, /path is taken as it is");
+	add_dry_run(run_verb);
+
+	auto *attach_verb = verb("attach", "move processes into a cgroup", attach);
+	add_target(attach_verb);
+	attach_verb->add_option("PID", options_.pids, "processes, with all their threads")
+		->required()
+		->check(CLI::PositiveNumber);
+	add_policy(attach_verb);
+	add_dry_run(attach_verb);
+
+	auto *detach_verb = verb("detach", "move processes out of their reservation", detach);
+	detach_verb->add_option("PID", options_.pids, "processes, with all their threads")
+		->required()
+		->check(CLI::PositiveNumber);
+	add_dry_run(detach_verb);
+
+	verb("features", "tell what the running kernel can do", features);
+
+	add_target(verb("doctor", "find what would spoil a guarantee, and how to mend it",
+			doctor), false);
+}
+
+std::optional<int> CommandLine::parse(std::vector<std::string> arguments)
+{
+	// What follows "--" belongs to the command that is run.
+	auto dashes = std::find(arguments.begin(), arguments.end(), "--");
+	bool has_command = dashes != arguments.end();
+	if (has_command)
+		options_.command.assign(dashes + 1, arguments.end());
+	arguments.erase(dashes, arguments.end());
+	bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+	std::reverse(arguments.begin(), arguments.end()); // as CLI11 wants them
+	try {
+		app_.parse(arguments);
+	} catch (const CLI::ParseError &error) {
+		if (error.get_exit_code() == 0)
+			return app_.exit(error); // --help, --version
+		return report({Status::bad_input, "usage",
+			       std::string(error.what()) + " (dlgroup --help)", 0, nullptr}, json);
+	}
+	if (has_command && function_ != run)
+		return report({Status::bad_input, "usage", "only run takes a command after --",
+			       0, nullptr}, options_.json);
+	return std::nullopt;
+}
+
+Result<int> CommandLine::carry_out()
+{
+	auto roots = find_roots(options_);
+	if (!roots)
+		return tl::unexpected(roots.error());
+	KernelGroupControl groups(*roots);
+	KernelTaskControl tasks;
+	return function_(Context{options_, *roots, groups, tasks});
+}
+
+int main(const std::vector<std::string> &arguments)
+{
+	CommandLine line;
+	if (auto status = line.parse(arguments))
+		return *status;
+	auto done = line.carry_out();
+	bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+	return done ? *done : report(done.error(), json);
+}
+
+} // namespace
+
+} // namespace dlgroup::tool
+
+int main(int argc, char **argv)
+{
+	return dlgroup::tool::main({argv + 1, argv + argc});
+}
