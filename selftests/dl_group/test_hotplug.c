@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* CPUs that go and come with groups on them. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "dl_group_test.h"
+
+static int cpu_online(int cpu, int on)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
+	return file_write(path, "%d", on);
+}
+
+/* The last CPU: never the one that cannot go. */
+static int last_cpu(void)
+{
+	return cpus[nr_cpus - 1];
+}
+
+/* A budget that is used up in a moment and comes back much later. */
+static void start_throttled(const char *g, struct task *t, int n, int cpu)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		t[i] = (struct task){ .group = g, .policy = SCHED_FIFO, .prio = 10 + i,
+				      .cpu = cpu };
+		task_prepare(&t[i]);
+	}
+	tasks_go();
+}
+
+static void offline_throttled(void)
+{
+	struct task t[3];
+	struct headroom before, h;
+	int cpu = last_cpu();
+	u64 usage;
+
+	g_set("", "5000 100000");
+	read_headroom(&before);
+	start_throttled("", t, 3, cpu);
+	wait_throttled("", cpu);
+	must(cpu_online(cpu, 0));
+	/* the affinity is broken, the tasks go on where there is a server */
+	usage = g_usage_ns("");
+	wait_count(&t[2], 100, MSEC(3000));
+	sleep_ms(1000);
+	usage = g_usage_ns("") - usage;
+	expect(usage <= MSEC(5) * (nr_cpus - 1) * 14 + slack_ns(0) * nr_cpus,
+	       "%llu ns in a second on %d CPUs with 5 %% each", usage, nr_cpus - 1);
+	read_headroom(&h);
+	expect(!h.present[cpu] || !h.groups[cpu], "an offline CPU has reservations");
+	must(cpu_online(cpu, 1));
+	read_headroom(&h);
+	expect(h.groups[cpu] == before.groups[cpu], "CPU %d came back with %llu, had %llu", cpu,
+	       h.groups[cpu], before.groups[cpu]);
+	must(set_cpu(t[2].pid, cpu));
+	wait_count(&t[2], 100, MSEC(3000));
+	usage = g_stat_cpu("", cpu, "usage_usec");
+	sleep_ms(400);
+	expect(g_stat_cpu("", cpu, "usage_usec") > usage, "no service on the CPU that came back");
+}
+
+static void offline_in_a_loop(void)
+{
+	struct task t[4];
+	int cpu = last_cpu(), i;
+
+	g_make("a");
+	g_make("b");
+	g_set("a", "1000 4000");
+	g_set("b", "300 50000");
+	start_throttled("a", &t[0], 2, ANY_CPU);
+	start_throttled("b", &t[2], 2, ANY_CPU);
+	for (i = 0; i < 8; i++) {
+		must(set_cpu(t[1].pid, cpu));
+		must(set_cpu(t[3].pid, cpu));
+		sleep_ns(USEC(1733) * (i + 1));
+		must(cpu_online(cpu, 0));
+		sleep_ns(USEC(2311) * (8 - i));
+		must(cpu_online(cpu, 1));
+	}
+	wait_count(&t[1], 10, MSEC(5000));
+	wait_count(&t[3], 10, MSEC(5000));
+}
+
+/* However full it is: the administrator takes what CPU he likes. */
+static void offline_never_refused(void)
+{
+	struct task t;
+	int cpu = last_cpu();
+
+	g_set("", "90000 100000");
+	start_throttled("", &t, 1, cpu);
+	wait_count(&t, 10, MSEC(3000));
+	must(cpu_online(cpu, 0));
+	must(cpu_online(cpu, 1));
+}
+
+/* A group whose only CPU goes: its tasks are not lost. */
+static void offline_only_cpu(void)
+{
+	struct task t;
+	int cpu = last_cpu();
+
+	g_make("a");
+	must(g_write("a", "cpuset.cpus", "%d", cpu));
+	g_set("a", "2000 100000");
+	start_throttled("a", &t, 1, ANY_CPU);
+	wait_throttled("a", cpu);
+	must(cpu_online(cpu, 0));
+	wait_count(&t, 10, MSEC(5000));
+	must(cpu_online(cpu, 1));
+	wait_count(&t, 10, MSEC(5000));
+	sleep_ms(300);
+	wait_throttled("a", cpu);
+}
+
+/* Numbers set while a CPU is away hold for it when it comes. */
+static void set_while_offline(void)
+{
+	struct headroom h;
+	int cpu = last_cpu();
+
+	g_make("a");
+	g_make("b");
+	g_set("a", "40000 100000");
+	must(cpu_online(cpu, 0));
+	g_set("a", "50000 100000");
+	g_set("b", "10000 100000");
+	must(cpu_online(cpu, 1));
+	read_headroom(&h);
+	expect(h.groups[cpu] == util(50, 100) + util(10, 100), "CPU %d came with %llu", cpu,
+	       h.groups[cpu]);
+	must(cpu_online(cpu, 0));
+	g_set("a", "max");
+	g_rmdir("b");
+	must(cpu_online(cpu, 1));
+	sleep_ms(100);
+	read_headroom(&h);
+	expect(!h.groups[cpu], "CPU %d came with %llu of groups that are gone", cpu,
+	       h.groups[cpu]);
+}
+
+/* The group of a CPU that comes has its server there, and that room is taken. */
+static void online_takes_room(void)
+{
+	struct task t;
+	int cpu = last_cpu();
+	u64 runtime, period;
+
+	must(cpu_online(cpu, 0));
+	g_make("a");
+	g_make("b");
+	g_set("a", "60000 100000");
+	start_throttled("a", &t, 1, ANY_CPU);
+	must(cpu_online(cpu, 1));
+	must(g_write("b", "cpuset.cpus", "%d", cpu));
+	expect(g_own_runtime("a", cpu, &runtime, &period) && runtime == 60000,
+	       "a has %llu us on CPU %d", runtime, cpu);
+	expect_refused(g_try("b", "40000 100000"), ENOSPC);
+	g_set("b", "30000 100000");
+}
+
+const struct dl_group_test hotplug_tests[] = {
+	{ "offline_throttled", "hotplug", "a CPU goes with throttled hogs and timers pending",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_HEADROOM, .run = offline_throttled },
+	{ "offline_in_a_loop", "hotplug", "a CPU goes and comes while groups run",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG, .run = offline_in_a_loop },
+	{ "offline_never_refused", "hotplug", "no reservation keeps a CPU online",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG, .run = offline_never_refused },
+	{ "offline_only_cpu", "hotplug", "a group's only CPU goes and comes",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .run = offline_only_cpu },
+	{ "set_while_offline", "hotplug", "numbers set while a CPU is away",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_HEADROOM, .run = set_while_offline },
+	{ "online_takes_room", "hotplug", "a CPU that comes has the group's server",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .run = online_takes_room },
+	{}
+};

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Priority inheritance across the border of a group: an owner somebody outside
+ * waits for does not wait for its budget, and pays for what it took.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "dl_group_test.h"
+
+/* 2 ms every 200 ms: without the rule a section of 6 ms takes 400 ms and more. */
+#define PI_RUNTIME	MSEC(2)
+#define PI_PERIOD	MSEC(200)
+#define PI_SECTION	MSEC(6)
+
+struct lock_shm {
+	pthread_mutex_t mutex[2];
+	atomic_ullong owned, section_ns, released, got, waiting;
+};
+
+static struct lock_shm *lock;
+
+static void lock_map(void)
+{
+	pthread_mutexattr_t attr;
+	int i;
+
+	lock = mmap(NULL, sizeof(*lock), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		    -1, 0);
+	expect(lock != MAP_FAILED, "mmap: %s", strerror(errno));
+	memset(lock, 0, sizeof(*lock));
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+	must(-pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT));
+	for (i = 0; i < 2; i++)
+		must(-pthread_mutex_init(&lock->mutex[i], &attr));
+}
+
+/* Owns the first lock for so much CPU time, then goes on without. */
+static void owner(struct task_shm *shm, void *arg)
+{
+	(void)arg;
+	must(-pthread_mutex_lock(&lock->mutex[0]));
+	lock->owned = 1;
+	spin_ns(lock->section_ns);
+	lock->released = now_ns();
+	must(-pthread_mutex_unlock(&lock->mutex[0]));
+	hog(shm, NULL);
+}
+
+static void waiter(struct task_shm *shm, void *arg)
+{
+	u64 start = now_ns();
+
+	(void)arg;
+	lock->waiting = 1;
+	must(-pthread_mutex_lock(&lock->mutex[0]));
+	shm->value = now_ns() - start;
+	lock->got = now_ns();
+	must(-pthread_mutex_unlock(&lock->mutex[0]));
+}
+
+/* In the middle of a chain: owns the second lock, then waits for the first. */
+static void middle(struct task_shm *shm, void *arg)
+{
+	(void)arg;
+	must(-pthread_mutex_lock(&lock->mutex[1]));
+	shm->value = 1;
+	/* throttled in here, before it comes to wait */
+	spin_ns(PI_SECTION);
+	must(-pthread_mutex_lock(&lock->mutex[0]));
+	must(-pthread_mutex_unlock(&lock->mutex[0]));
+	must(-pthread_mutex_unlock(&lock->mutex[1]));
+}
+
+static void wait_for(atomic_ullong *what)
+{
+	u64 end = now_ns() + MSEC(10000);
+
+	while (!*what) {
+		expect(now_ns() < end, "a task never got to its lock");
+		sleep_ns(USEC(200));
+	}
+}
+
+static struct task own;
+
+static void start_owner(const char *group)
+{
+	own = (struct task){ .group = group, .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
+			     .fn = owner };
+	lock_map();
+	lock->section_ns = PI_SECTION;
+	task_start(&own);
+	wait_for(&lock->owned);
+	/* now it has used up its budget with the lock held */
+	sleep_ms(20);
+	expect(!lock->released, "the owner was not throttled");
+}
+
+static void waiter_outside(void)
+{
+	u64 start, took;
+
+	g_make("a");
+	g_set("a", "2000 200000");
+	start_owner("a");
+	start = now_ns();
+	must(-pthread_mutex_lock(&lock->mutex[0]));
+	took = now_ns() - start;
+	must(-pthread_mutex_unlock(&lock->mutex[0]));
+	figure(took, "waited");
+	expect(took <= PI_SECTION + slack_ns(MSEC(1)), "waited for %llu ns for %llu ns of section",
+	       took, PI_SECTION);
+}
+
+/* What the owner took from outside is its group's debt. */
+static void owner_pays(void)
+{
+	u64 before, start, got, length, bound;
+
+	g_make("a");
+	g_set("a", "2000 50000");
+	own = (struct task){ .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
+			     .fn = owner };
+	lock_map();
+	lock->section_ns = MSEC(14);
+	task_prepare(&own);
+	before = g_usage_ns("a");
+	start = now_ns();
+	tasks_go();
+	wait_for(&lock->owned);
+	sleep_ms(20);
+	must(-pthread_mutex_lock(&lock->mutex[0]));
+	must(-pthread_mutex_unlock(&lock->mutex[0]));
+	sleep_ms(1500);
+	got = g_usage_ns("a") - before;
+	length = now_ns() - start;
+	bound = window_bound(MSEC(2), MSEC(50), length);
+	figure(got, "received");
+	/* the debt is paid long ago: nothing of it may be left over */
+	expect(got <= bound + slack_ns(USEC(200)),
+	       "%llu ns in %llu ns, at most %llu are due: the section was a gift", got, length,
+	       bound);
+	expect(got >= length / 25 - MSEC(6), "%llu ns in %llu ns: paid twice", got, length);
+}
+
+/* Somebody of the same server waits: nobody is outside, no budget is lent. */
+static void waiter_inside(void)
+{
+	struct task w = { .group = "a", .policy = SCHED_FIFO, .prio = 20, .cpu = cpus[0],
+			  .fn = waiter };
+	u64 before, start, got, length;
+
+	g_make("a");
+	g_set("a", "2000 20000");
+	own = (struct task){ .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
+			     .fn = owner };
+	lock_map();
+	lock->section_ns = MSEC(20);
+	task_prepare(&own);
+	before = g_usage_ns("a");
+	start = now_ns();
+	tasks_go();
+	wait_for(&lock->owned);
+	task_start(&w);
+	wait_for(&lock->waiting);
+	while (!lock->got && now_ns() - start < MSEC(2000))
+		sleep_ms(1);
+	got = g_usage_ns("a") - before;
+	length = now_ns() - start;
+	expect(lock->got, "the waiter never got the lock");
+	expect(got <= window_bound(MSEC(2), MSEC(20), length) + slack_ns(USEC(300)),
+	       "%llu ns in %llu ns: a waiter of the same group lent budget", got, length);
+}
+
+static void waiter_in_other_group(void)
+{
+	struct task w = { .group = "b", .policy = SCHED_FIFO, .prio = 20, .cpu = cpus[0],
+			  .fn = waiter };
+	u64 end;
+
+	g_make("a");
+	g_make("b");
+	g_set("a", "2000 200000");
+	g_set("b", "5000 20000");
+	start_owner("a");
+	end = now_ns() + MSEC(5000);
+	task_start(&w);
+	while (!lock->got && now_ns() < end)
+		sleep_ms(1);
+	expect(lock->got, "the waiter never got the lock");
+	figure(w.shm->value, "waited");
+	expect(w.shm->value <= PI_SECTION + MSEC(20) + slack_ns(MSEC(1)),
+	       "waited for %llu ns for a section of %llu ns", w.shm->value, PI_SECTION);
+}
+
+static void chain(void)
+{
+	struct task m = { .group = "b", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
+			  .fn = middle };
+	u64 start, took;
+
+	g_make("a");
+	g_make("b");
+	g_set("a", "2000 200000");
+	g_set("b", "2000 200000");
+	start_owner("a");
+	task_start(&m);
+	wait_for(&m.shm->value);
+	sleep_ms(20);
+	start = now_ns();
+	must(-pthread_mutex_lock(&lock->mutex[1]));
+	took = now_ns() - start;
+	must(-pthread_mutex_unlock(&lock->mutex[1]));
+	figure(took, "waited");
+	expect(took >= PI_SECTION - PI_RUNTIME, "waited for %llu ns: the chain was not there", took);
+	expect(took <= 2 * PI_SECTION + slack_ns(MSEC(2)), "waited for %llu ns for %llu ns of section",
+	       took, 2 * PI_SECTION);
+}
+
+/* An owner that is SCHED_OTHER and boosted runs on the root runqueue. */
+static void fair_owner(const char *group, const char *waiter_group)
+{
+	struct task root = { .policy = SCHED_FIFO, .prio = 15, .cpu = cpus[0] };
+	struct task w = { .group = waiter_group, .policy = SCHED_FIFO, .prio = 20,
+			  .cpu = cpus[0], .fn = waiter };
+	u64 start;
+
+	own = (struct task){ .group = group, .cpu = cpus[0], .fn = owner };
+	lock_map();
+	lock->section_ns = PI_SECTION;
+	task_start(&own);
+	wait_for(&lock->owned);
+	/* from here on fair tasks have the fair server's 5 % */
+	task_start(&root);
+	start = now_ns();
+	task_start(&w);
+	while (!lock->got && now_ns() - start < MSEC(5000))
+		sleep_ms(1);
+	expect(lock->got, "the waiter never got the lock");
+	figure(w.shm->value, "waited");
+	expect(w.shm->value <= PI_SECTION + MSEC(20) + slack_ns(MSEC(1)),
+	       "waited for %llu ns for a section of %llu ns", w.shm->value, PI_SECTION);
+}
+
+static void fair_owner_waiter_inside(void)
+{
+	g_make("a");
+	g_set("a", "5000 20000");
+	fair_owner("a", "a");
+}
+
+static void fair_owner_waiter_outside(void)
+{
+	g_make("a");
+	g_set("a", "5000 20000");
+	fair_owner("a", NULL);
+}
+
+/* A fair owner where no FIFO task may be at all. */
+static void fair_owner_without_bandwidth(void)
+{
+	g_make("a");
+	g_make("b");
+	g_set("a", "0");
+	g_set("b", "5000 20000");
+	fair_owner("a", "b");
+}
+
+/* The waiter gives up: the owner is back under its throttle. */
+static void waiter_gives_up(void)
+{
+	struct task w = { .policy = SCHED_FIFO, .prio = 20, .cpu = cpus[0], .fn = waiter };
+	u64 before, got;
+
+	g_make("a");
+	g_set("a", "1000 500000");
+	own = (struct task){ .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
+			     .fn = owner };
+	lock_map();
+	lock->section_ns = MSEC(300);
+	task_start(&own);
+	wait_for(&lock->owned);
+	sleep_ms(20);
+	task_start(&w);
+	wait_for(&lock->waiting);
+	sleep_ms(10);
+	task_kill(&w);
+	before = task_cpu_ns(own.pid);
+	sleep_ms(50);
+	got = task_cpu_ns(own.pid) - before;
+	expect(got <= slack_ns(USEC(500)), "the owner ran for %llu ns with nobody waiting", got);
+}
+
+const struct dl_group_test pi_tests[] = {
+	{ "waiter_outside", "pi", "a throttled owner runs for a waiter outside",
+	  .run = waiter_outside },
+	{ "owner_pays", "pi", "what an owner took is paid back", .run = owner_pays },
+	{ "waiter_inside", "pi", "a waiter of the same group lends nothing",
+	  .run = waiter_inside },
+	{ "waiter_in_other_group", "pi", "a throttled owner runs for a waiter in another group",
+	  .run = waiter_in_other_group },
+	{ "chain", "pi", "through a throttled waiter in the middle", .run = chain },
+	{ "fair_owner_waiter_inside", "pi", "a fair owner, boosted by its own group",
+	  .run = fair_owner_waiter_inside },
+	{ "fair_owner_waiter_outside", "pi", "a fair owner, boosted from outside",
+	  .run = fair_owner_waiter_outside },
+	{ "fair_owner_without_bandwidth", "pi", "a fair owner where the bandwidth is 0",
+	  .run = fair_owner_without_bandwidth },
+	{ "waiter_gives_up", "pi", "without its waiter the owner is throttled again",
+	  .run = waiter_gives_up },
+	{}
+};

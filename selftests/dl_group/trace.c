@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the scheduler really gave, from its tracepoints: sched_switch tells when
+ * somebody ran, sched_stat_runtime how much he was charged (interrupts left
+ * out), sched_dl_group_replenish and sched_dl_group_throttle what the group's
+ * servers did. Read in binary: text has microseconds only.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "dl_group_test.h"
+
+#define BUFFER_KB	8192
+
+enum event_type { EV_SWITCH, EV_RUNTIME, EV_REPLENISH, EV_THROTTLE, NR_EVENTS };
+
+static const char *const event_names[NR_EVENTS] = {
+	"sched_switch", "sched_stat_runtime",
+	"sched_dl_group_replenish", "sched_dl_group_throttle",
+};
+
+struct field {
+	unsigned int offset, size;
+};
+
+struct event {
+	u64 ts;
+	enum event_type type;
+	pid_t prev, pid;	/* switch: from, to; runtime: whose */
+	u64 value;		/* runtime: ns; replenish, throttle: cgroup */
+};
+
+static struct {
+	unsigned int id[NR_EVENTS];
+	struct field prev, next, pid, runtime, group[NR_EVENTS];
+	struct event *events;
+	size_t nr, size;
+	int cpu;		/* whose events are read, -1: none */
+} trace = { .cpu = -1 };
+
+static const char *tracing_dir(void)
+{
+	static const char *const dirs[] = {
+		"/sys/kernel/tracing", "/sys/kernel/debug/tracing"
+	};
+	char path[128];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
+		snprintf(path, sizeof(path), "%s/instances", dirs[i]);
+		if (!access(path, W_OK))
+			return dirs[i];
+	}
+	return NULL;
+}
+
+static const char *instance(const char *file)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/instances/" TOP_NAME "%s%s", tracing_dir() ?: "",
+		 *file ? "/" : "", file);
+	return path;
+}
+
+static const char *event_file(int type, const char *file)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/events/sched/%s/%s", tracing_dir() ?: "",
+		 event_names[type], file);
+	return path;
+}
+
+const char *trace_check(bool any_kernel)
+{
+	int i;
+
+	if (!tracing_dir())
+		return "no tracefs: needs CONFIG_FTRACE";
+	for (i = 0; i < (any_kernel ? EV_REPLENISH : NR_EVENTS); i++)
+		if (access(event_file(i, "format"), R_OK))
+			return i < EV_REPLENISH ?
+			       "no scheduler tracepoints: needs CONFIG_TRACEPOINTS" :
+			       "no sched_dl_group tracepoints: needs CONFIG_DL_GROUP_SCHED";
+	return NULL;
+}
+
+static bool find_field(const char *format, const char *name, struct field *f)
+{
+	const char *line;
+	char type[128], want[64];
+	unsigned int offset, size;
+
+	snprintf(want, sizeof(want), " %s", name);
+	for (line = format; (line = strstr(line, "field:")); line += 6) {
+		size_t len, n = strlen(want);
+
+		if (sscanf(line, "field:%127[^;]; offset:%u; size:%u;", type, &offset, &size) != 3)
+			continue;
+		len = strlen(type);
+		if (len < n || strcmp(type + len - n, want))
+			continue;
+		f->offset = offset;
+		f->size = size;
+		return true;
+	}
+	return false;
+}
+
+static void load_format(int type)
+{
+	char format[8192];
+	const char *id;
+	bool ok = true;
+
+	file_read(event_file(type, "format"), format, sizeof(format));
+	id = strstr(format, "\nID: ");
+	expect(id, "%s has no ID", event_names[type]);
+	trace.id[type] = strtoul(id + 5, NULL, 10);
+	switch (type) {
+	case EV_SWITCH:
+		ok = find_field(format, "prev_pid", &trace.prev) &&
+		     find_field(format, "next_pid", &trace.next);
+		break;
+	case EV_RUNTIME:
+		ok = find_field(format, "pid", &trace.pid) &&
+		     find_field(format, "runtime", &trace.runtime);
+		break;
+	default:
+		ok = find_field(format, "cgroup", &trace.group[type]) ||
+		     find_field(format, "cgroup_id", &trace.group[type]) ||
+		     find_field(format, "cgrp_id", &trace.group[type]);
+	}
+	expect(ok, "%s lacks a field:\n%s", event_names[type], format);
+}
+
+void trace_start(void)
+{
+	char file[128];
+	int i;
+
+	expect(!mkdir(instance(""), 0755) || errno == EEXIST, "mkdir %s: %s", instance(""),
+	       strerror(errno));
+	must(file_write(instance("tracing_on"), "0"));
+	must(file_write(instance("trace_clock"), "mono"));
+	must(file_write(instance("buffer_size_kb"), "%d", BUFFER_KB));
+	for (i = 0; i < NR_EVENTS; i++) {
+		/* a kernel without reservations has two of the four */
+		if (access(event_file(i, "format"), R_OK))
+			continue;
+		load_format(i);
+		snprintf(file, sizeof(file), "events/sched/%s/enable", event_names[i]);
+		must(file_write(instance(file), "1"));
+	}
+	must(file_write(instance("tracing_on"), "1"));
+}
+
+void trace_stop(void)
+{
+	must(file_write(instance("tracing_on"), "0"));
+	trace.cpu = -1;
+}
+
+/* Events keep an instance alive, so they go first. */
+void trace_remove(void)
+{
+	u64 end = now_ns() + MSEC(2000);
+
+	if (!tracing_dir() || access(instance(""), F_OK))
+		return;
+	file_write(instance("tracing_on"), "0");
+	file_write(instance("events/enable"), "0");
+	while (rmdir(instance("")) && errno == EBUSY && now_ns() < end)
+		sleep_ns(NSEC_PER_MSEC);
+}
+
+static u64 get(const unsigned char *record, struct field f)
+{
+	u64 value = 0;
+
+	memcpy(&value, record + f.offset, f.size < sizeof(value) ? f.size : sizeof(value));
+	return value;
+}
+
+static void add_event(u64 ts, const unsigned char *record)
+{
+	unsigned short id;
+	struct event *e;
+	int type;
+
+	memcpy(&id, record, sizeof(id));
+	for (type = 0; type < NR_EVENTS; type++)
+		if (trace.id[type] == id)
+			break;
+	if (type == NR_EVENTS)
+		return;
+	if (trace.nr == trace.size) {
+		trace.size = trace.size ? 2 * trace.size : 65536;
+		trace.events = realloc(trace.events, trace.size * sizeof(*trace.events));
+		expect(trace.events, "no memory for the trace");
+	}
+	e = &trace.events[trace.nr++];
+	*e = (struct event){ .ts = ts, .type = type };
+	switch (type) {
+	case EV_SWITCH:
+		e->prev = get(record, trace.prev);
+		e->pid = get(record, trace.next);
+		break;
+	case EV_RUNTIME:
+		e->pid = get(record, trace.pid);
+		e->value = get(record, trace.runtime);
+		break;
+	default:
+		e->value = get(record, trace.group[type]);
+	}
+}
+
+/* A page of the ring buffer, see "Ring buffer" in include/linux/ring_buffer.h. */
+static void parse_page(const unsigned char *page, size_t len)
+{
+	const unsigned char *at, *end;
+	u64 ts, commit;
+
+	memcpy(&ts, page, 8);
+	memcpy(&commit, page + 8, sizeof(long));
+	expect(!(commit & (1UL << 31)), "events were lost, the buffer of %d kB is too small",
+	       BUFFER_KB);
+	commit &= 0xfffff;
+	at = page + 8 + sizeof(long);
+	end = at + commit;
+	expect(end <= page + len, "a page of the trace is cut off");
+	while (at < end) {
+		unsigned int head, type, delta, arg = 0;
+
+		memcpy(&head, at, 4);
+		at += 4;
+		type = head & 31;
+		delta = head >> 5;
+		if (type == 0 || type >= 29)
+			memcpy(&arg, at, 4);
+		switch (type) {
+		case 29:		/* padding */
+			if (!delta)
+				return;
+			ts += delta;
+			at += arg;
+			break;
+		case 30:		/* a long time since the last */
+			ts += ((u64)arg << 27) + delta;
+			at += 4;
+			break;
+		case 31:		/* the time itself, 59 bits of it */
+			ts = (ts & (0x1fULL << 59)) | ((u64)arg << 27) | delta;
+			at += 4;
+			break;
+		case 0:			/* long data: its length, then it */
+			ts += delta;
+			add_event(ts, at + 4);
+			at += arg;
+			break;
+		default:
+			ts += delta;
+			add_event(ts, at);
+			at += 4 * type;
+		}
+	}
+}
+
+static void load_events(int cpu)
+{
+	unsigned char page[65536];
+	char file[64];
+	ssize_t len;
+	int fd;
+
+	if (trace.cpu == cpu)
+		return;
+	trace.nr = 0;
+	trace.cpu = cpu;
+	snprintf(file, sizeof(file), "per_cpu/cpu%d/trace_pipe_raw", cpu);
+	fd = open(instance(file), O_RDONLY | O_NONBLOCK);
+	expect(fd >= 0, "open %s: %s", instance(file), strerror(errno));
+	while ((len = read(fd, page, getpagesize())) > 0)
+		parse_page(page, len);
+	expect(!len || errno == EAGAIN, "read %s: %s", instance(file), strerror(errno));
+	close(fd);
+}
+
+static bool among(pid_t pid, const pid_t *pids, int nr)
+{
+	while (nr--)
+		if (pids[nr] == pid)
+			return true;
+	return false;
+}
+
+/*
+ * The budgets handed out are counted by the clock: they come at the deadlines,
+ * one a period. So a replenishment too many is an overrun.
+ */
+void trace_supply(struct supply *s)
+{
+	u64 received = 0, out = 0, throttled = 0, late = USEC(200);
+	bool running = false;
+	size_t i;
+
+	load_events(s->cpu);
+	s->first = 0;
+	s->last = 0;
+	s->nr_replenish = 0;
+	s->nr_throttle = 0;
+	s->received = 0;
+	s->max_gap = 0;
+	s->max_overrun = 0;
+	s->max_late_switch = 0;
+	for (i = 0; i < trace.nr; i++) {
+		const struct event *e = &trace.events[i];
+		u64 budgets;
+
+		switch (e->type) {
+		case EV_SWITCH:
+			if (among(e->prev, s->pids, s->nr_pids)) {
+				out = e->ts;
+				running = false;
+				if (throttled && s->first &&
+				    e->ts - throttled > s->max_late_switch)
+					s->max_late_switch = e->ts - throttled;
+				throttled = 0;
+			}
+			if (among(e->pid, s->pids, s->nr_pids)) {
+				if (out && s->first && e->ts - out > s->max_gap)
+					s->max_gap = e->ts - out;
+				running = true;
+			}
+			break;
+		case EV_RUNTIME:
+			if (!s->first || !among(e->pid, s->pids, s->nr_pids))
+				break;
+			received += e->value;
+			budgets = ((e->ts - s->first + late) / s->period + 1) * s->runtime;
+			if (received > budgets && received - budgets > s->max_overrun)
+				s->max_overrun = received - budgets;
+			break;
+		case EV_REPLENISH:
+			if (e->value != s->id)
+				break;
+			if (s->first) {
+				s->nr_replenish++;
+				s->last = e->ts;
+				s->received = received;
+			} else {
+				s->first = e->ts;
+				received = 0;
+			}
+			break;
+		case EV_THROTTLE:
+			if (e->value != s->id)
+				break;
+			if (running)
+				throttled = e->ts;
+			s->nr_throttle += !!s->first;
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+/* Time on the CPU between two times, interrupts and all. */
+u64 trace_running(int cpu, const pid_t *pids, int nr, u64 from, u64 to)
+{
+	u64 sum = 0, in = 0;
+	size_t i;
+
+	load_events(cpu);
+	for (i = 0; i < trace.nr && trace.events[i].ts < to; i++) {
+		const struct event *e = &trace.events[i];
+
+		if (e->type != EV_SWITCH)
+			continue;
+		if (in && among(e->prev, pids, nr)) {
+			if (e->ts > from)
+				sum += e->ts - (in > from ? in : from);
+			in = 0;
+		}
+		if (among(e->pid, pids, nr))
+			in = e->ts;
+	}
+	if (in)
+		sum += to - (in > from ? in : from);
+	return sum;
+}
+
+/* The longest time in which none of the tasks ran. */
+u64 trace_gap(int cpu, const pid_t *pids, int nr, u64 from, u64 to)
+{
+	u64 out = from, max = 0;
+	size_t i;
+
+	load_events(cpu);
+	for (i = 0; i < trace.nr; i++) {
+		const struct event *e = &trace.events[i];
+
+		if (e->type != EV_SWITCH || e->ts < from || e->ts >= to)
+			continue;
+		if (among(e->prev, pids, nr))
+			out = e->ts;
+		if (among(e->pid, pids, nr)) {
+			if (out && e->ts - out > max)
+				max = e->ts - out;
+			out = 0;
+		}
+	}
+	return out && to - out > max ? to - out : max;
+}
