@@ -91,8 +91,10 @@ extern int report_fd;
 extern bool lane_tight;
 extern int nr_cpus;			/* online when the test began */
 extern int cpus[MAX_CPUS];
-u64 slack_ns(u64 tight);		/* allowance for a delay */
-double share_tolerance(void);		/* of Q/P, relative */
+u64 slack_ns(u64 tight);		/* allowance for a delay, or for time received */
+u64 at_least(u64 ns);			/* CPU time that is due */
+u64 patience(u64 ns);			/* until what has to happen counts as missing */
+bool share_ok(u64 received, u64 length, u64 runtime, u64 period);
 
 /* Files */
 int __printf(2, 3) file_write(const char *path, const char *fmt, ...);

@@ -79,21 +79,19 @@ void supply_check(const struct reservation *r)
 {
 	const struct supply *s = &r->supply;
 	u64 length = s->last - s->first, blackout = 2 * (s->period - s->runtime);
-	double want = (double)s->runtime / s->period, got;
 
 	expect(s->nr_replenish >= MIN_PERIODS,
 	       "%s: %llu replenishments, %llu periods and %llu us by its own count", r->name,
 	       s->nr_replenish, g_stat(r->name, "nr_periods"), g_stat(r->name, "usage_usec"));
-	got = (double)s->received / length;
 	figure(s->received, "%s.received", r->name);
 	figure(length, "%s.length", r->name);
 	figure(s->max_gap, "%s.longest_gap", r->name);
 	figure(s->max_overrun, "%s.overrun", r->name);
 	figure(s->max_late_switch, "%s.throttle_to_switch", r->name);
-	expect(got <= want * (1 + share_tolerance()) && got >= want * (1 - share_tolerance()),
-	       "%s: received %llu ns in %llu ns (%.5f), reserved %.5f", r->name,
-	       s->received, length, got, want);
-	expect(s->max_gap <= blackout + slack_ns(USEC(200)),
+	expect(share_ok(s->received, length, s->runtime, s->period),
+	       "%s: received %llu ns in %llu ns, reserved %llu/%llu us", r->name, s->received,
+	       length, r->runtime_us, r->period_us);
+	expect(s->max_gap <= blackout + slack_ns(USEC(200)) * (lane_tight ? 1 : s->period / s->runtime),
 	       "%s: %llu ns without service, the blackout is %llu ns", r->name,
 	       s->max_gap, blackout);
 	/* Elsewhere an overrun is as long as the host keeps the CPU. */

@@ -19,7 +19,7 @@ static void check_in(struct task *t, const char *g, u64 runtime, u64 period)
 	got = task_cpu_ns(t->pid) - before;
 	length = now_ns() - start;
 	expect(got <= window_bound(runtime, period, length) + slack_ns(USEC(100)) + got / 10 &&
-	       got >= 14 * runtime, "%llu ns in %llu ns in '%s'", got, length, g);
+	       got >= at_least(14 * runtime), "%llu ns in %llu ns in '%s'", got, length, g);
 	expect(g_stat(g, "usage_usec") - usage >= got / 2000, "'%s' was not charged", g);
 }
 
@@ -31,7 +31,7 @@ static void check_out(struct task *t, const char *g)
 	wait_count(t, 10, slack_ns(MSEC(5)));
 	usage = g_stat(g, "usage_usec");
 	sleep_ms(50);
-	expect(task_cpu_ns(t->pid) - before >= MSEC(25), "only %llu ns in 50 ms",
+	expect(task_cpu_ns(t->pid) - before >= at_least(MSEC(25)), "only %llu ns in 50 ms",
 	       task_cpu_ns(t->pid) - before);
 	expect(g_stat(g, "usage_usec") == usage, "'%s' is charged for a task that left", g);
 }
@@ -197,7 +197,7 @@ static void fork_inherits(void)
 	s.pids = pids;
 	s.nr_pids = 2;
 	trace_supply(&s);
-	expect((double)s.received / (s.last - s.first) < 0.2 * (1 + share_tolerance()),
+	expect(share_ok(s.received, s.last - s.first, s.runtime, s.period),
 	       "parent and child have %llu ns of %llu ns, reserved 20 %%", s.received,
 	       s.last - s.first);
 	/* Its child has waited behind it, and would not make way for it to die. */
@@ -205,7 +205,7 @@ static void fork_inherits(void)
 	task_kill(&t);
 	before = task_cpu_ns(pids[1]);
 	sleep_ms(200);
-	expect(task_cpu_ns(pids[1]) - before >= MSEC(20), "the child does not run");
+	expect(task_cpu_ns(pids[1]) - before >= at_least(MSEC(20)), "the child does not run");
 }
 
 static void fork_bomb(void)
@@ -231,9 +231,9 @@ static void fork_bomb(void)
 	figure(got, "received");
 	figure(t.shm->count, "forks");
 	expect(t.shm->count >= 20, "only %llu forks: nothing was tested", t.shm->count);
-	expect(got <= bound + slack_ns(USEC(100)) && got >= length / 5,
+	expect(got <= bound + slack_ns(USEC(100)) && got >= at_least(length / 5),
 	       "the fork bomb has %llu ns of %llu ns, at most %llu are due", got, length, bound);
-	expect(other >= length / 2, "the others have %llu ns of %llu ns, 70 %% are left", other,
+	expect(other >= at_least(length / 2), "the others have %llu ns of %llu ns, 70 %% are left", other,
 	       length);
 	t.shm->stop = 1;
 	must(g_write("", "cgroup.kill", "1"));
@@ -246,7 +246,8 @@ static void exit_throttled(void)
 	struct task t[3];
 	int i, round;
 
-	g_set("", "500 50000");
+	/* dying takes some ms of CPU time where the CPU is emulated */
+	g_set("", "2000 50000");
 	for (round = 0; round < 4; round++) {
 		for (i = 0; i < 3; i++) {
 			t[i] = (struct task){ .group = "", .policy = SCHED_FIFO, .prio = 10 + i,
@@ -258,7 +259,7 @@ static void exit_throttled(void)
 		for (i = 0; i < 3; i++)
 			kill(t[i].pid, SIGKILL);
 		for (i = 0; i < 3; i++)
-			expect(task_reaped(&t[i], MSEC(500) + slack_ns(0)),
+			expect(task_reaped(&t[i], MSEC(500) + 20 * slack_ns(0)),
 			       "killed while throttled, not dead ten periods later");
 	}
 }

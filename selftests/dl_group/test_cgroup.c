@@ -31,11 +31,15 @@ static void freezer(void)
 			wait_throttled("a", cpus[0]);
 		must(g_write("a", "cgroup.freeze", "1"));
 		must(g_wait_event("a", "frozen", 1, MSEC(2000)));
+		sleep_ms(20);
 		usage = g_usage_ns("a");
 		count = t[1].shm->count;
 		sleep_ms(100);
-		expect(g_usage_ns("a") == usage && t[1].shm->count == count,
-		       "a frozen group runs");
+		usage = g_usage_ns("a") - usage;
+		count = t[1].shm->count - count;
+		/* they are counted as frozen a little before they stop */
+		expect(usage <= slack_ns(USEC(100)) && !count, "a frozen group ran for %llu ns and %llu rounds", usage,
+		       count);
 		must(g_write("a", "cgroup.freeze", "0"));
 		must(g_wait_event("a", "frozen", 0, MSEC(2000)));
 		wait_count(&t[1], 10, MSEC(2000));
@@ -139,18 +143,16 @@ static void threaded(void)
 	for (i = 0; i < 3; i++) {
 		/* the domain keeps what its two children leave: 3 ms */
 		u64 runtime = MSEC(i == 0 ? 2 : i == 1 ? 1 : 3);
-		double got, want = (double)runtime / MSEC(20);
 
 		s[i] = (struct supply){ .runtime = runtime, .period = MSEC(20), .cpu = cpus[0],
 					.id = g_id(t[i].group), .pids = &tids[i], .nr_pids = 1 };
 		trace_supply(&s[i]);
 		expect(s[i].nr_replenish >= 40, "'%s': %llu replenishments", t[i].group,
 		       s[i].nr_replenish);
-		got = (double)s[i].received / (s[i].last - s[i].first);
 		figure(s[i].received, "%s.received", t[i].group);
-		expect(got <= want * (1 + share_tolerance()) &&
-		       got >= want * (1 - share_tolerance()),
-		       "'%s': received %.5f, reserved %.5f", t[i].group, got, want);
+		expect(share_ok(s[i].received, s[i].last - s[i].first, runtime, MSEC(20)),
+		       "'%s': received %llu ns in %llu ns, reserved %llu ns every 20 ms",
+		       t[i].group, s[i].received, s[i].last - s[i].first, runtime);
 	}
 	for (i = 0; i < 3; i++)
 		pthread_join(t[i].id, NULL);
@@ -193,10 +195,10 @@ static void autogroup(void)
 		got = task_cpu_ns(out.pid) - got;
 		length = now_ns() - start;
 		expect(before <= window_bound(MSEC(2), MSEC(20), length) + slack_ns(USEC(100)) &&
-		       before >= length / 15, "%llu ns in %llu ns in the group", before, length);
-		expect(USEC(g_stat("a", "usage_usec") - usage) >= before / 2,
+		       before >= at_least(length / 15), "%llu ns in %llu ns in the group", before, length);
+		expect(USEC(g_stat("a", "usage_usec") - usage) + MSEC(1) >= before / 2,
 		       "the group was not charged");
-		expect(got >= length / 2, "the FIFO task outside has %llu ns of %llu ns", got,
+		expect(got >= at_least(length / 2), "the FIFO task outside has %llu ns of %llu ns", got,
 		       length);
 	}
 }

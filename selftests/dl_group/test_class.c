@@ -35,7 +35,7 @@ static void check_served(struct task *t, const char *g, u64 runtime, u64 period)
 	length = now_ns() - start;
 	expect(got <= window_bound(runtime, period, length) + slack_ns(USEC(100)) + got / 10,
 	       "%llu ns in %llu ns after the changes", got, length);
-	expect(got >= 20 * runtime, "only %llu ns in %llu ns after the changes", got, length);
+	expect(got >= at_least(20 * runtime), "only %llu ns in %llu ns after the changes", got, length);
 	expect(g_stat(g, "usage_usec") - usage >= got / 2000, "the group was not charged");
 }
 
@@ -118,7 +118,7 @@ static void among_others(void)
 	sleep_ms(800);
 	got = task_cpu_ns(other[0].pid) + task_cpu_ns(other[1].pid) - before;
 	length = now_ns() - start;
-	expect(got >= length * 15 / 100 && got <= window_bound(MSEC(4), MSEC(20), length) +
+	expect(got >= at_least(length * 15 / 100) && got <= window_bound(MSEC(4), MSEC(20), length) +
 	       slack_ns(USEC(100)) + got / 10,
 	       "the others have %llu ns of %llu ns, 20 %% are theirs", got, length);
 	expect(g_stat("", "usage_usec") - usage <= got / 1000 + got / 10000,
@@ -140,8 +140,10 @@ static void out_of_throttle(void)
 		wait_throttled("", cpus[0]);
 		sleep_ms(5);
 		count = t.shm->count;
+		start = now_ns();
 		sleep_ms(10);
-		expect(t.shm->count == count, "ran while throttled");
+		expect(t.shm->count == count || now_ns() - start > MSEC(100),
+		       "ran while throttled");
 		become(t.pid, SCHED_OTHER);
 		wait_count(&t, 100, slack_ns(MSEC(30)));
 		before = task_cpu_ns(t.pid);
@@ -176,7 +178,7 @@ static void priority_changes(void)
 	got = g_usage_ns("") - before;
 	length = now_ns() - start;
 	expect(got <= window_bound(MSEC(3), MSEC(10), length) + slack_ns(USEC(100)) &&
-	       got >= length / 4, "%llu ns in %llu ns, reserved 30 %%", got, length);
+	       got >= at_least(length / 4), "%llu ns in %llu ns, reserved 30 %%", got, length);
 	must(set_policy(a.pid, SCHED_FIFO, 50));
 	must(set_policy(b.pid, SCHED_FIFO, 40));
 	wait_count(&a, 100, MSEC(2000));
@@ -198,7 +200,7 @@ static void deadline_not_charged(void)
 	sleep_ms(400);
 	expect(!g_stat("", "usage_usec"), "%llu us are charged to the group",
 	       g_stat("", "usage_usec"));
-	expect(task_cpu_ns(t.pid) >= MSEC(60), "the task has %llu ns of 80 ms",
+	expect(task_cpu_ns(t.pid) >= at_least(MSEC(60)), "the task has %llu ns of 80 ms",
 	       task_cpu_ns(t.pid));
 }
 
@@ -212,7 +214,7 @@ static void fair_not_charged(void)
 	sleep_ms(200);
 	expect(!g_stat("", "usage_usec"), "%llu us are charged to the group",
 	       g_stat("", "usage_usec"));
-	expect(task_cpu_ns(t.pid) >= MSEC(60), "the task has %llu ns of 200 ms",
+	expect(task_cpu_ns(t.pid) >= at_least(MSEC(60)), "the task has %llu ns of 200 ms",
 	       task_cpu_ns(t.pid));
 }
 

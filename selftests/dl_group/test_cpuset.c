@@ -77,13 +77,25 @@ static void grow_without_room(void)
 	expect_group_bw(cpus[1], util(60, 100), "a, now that it fits");
 }
 
-static void make_partition(const char *kind)
+/* Below a group that is none, a partition's CPUs are exclusive all the way up. */
+static void set_partition(const char *g, int cpu, const char *kind)
+{
+	char state[128];
+
+	must(g_write("", "cpuset.cpus.exclusive", "%d", cpu));
+	must(g_write(g, "cpuset.cpus.exclusive", "%d", cpu));
+	must(g_write(g, "cpuset.cpus.partition", "%s", kind));
+	g_read(g, "cpuset.cpus.partition", state, sizeof(state));
+	expect(!strncmp(state, kind, strlen(kind)) && !strstr(state, "invalid"),
+	       "the partition is '%s'", state);
+}
+
+static void partition_comes_and_goes(const char *kind)
 {
 	struct task in = { .group = "part/a", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU };
 	struct task out = { .group = "out", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU };
 	int cpu = cpus[nr_cpus - 1], i;
 	struct headroom before, h;
-	char state[128];
 
 	read_headroom(&before);
 	g_make("part");
@@ -98,10 +110,7 @@ static void make_partition(const char *kind)
 	tasks_go();
 	for (i = 0; i < 3; i++) {
 		wait_throttled("part/a", cpu);
-		must(g_write("part", "cpuset.cpus.partition", "%s", kind));
-		g_read("part", "cpuset.cpus.partition", state, sizeof(state));
-		expect(!strncmp(state, kind, strlen(kind)) && !strstr(state, "invalid"),
-		       "the partition is '%s'", state);
+		set_partition("part", cpu, kind);
 		expect_group_bw(cpu, util(30, 100), "in the partition");
 		expect_group_bw(cpus[0], util(2, 50), "outside of the partition");
 		check_alive(&in);
@@ -121,12 +130,12 @@ static void make_partition(const char *kind)
 
 static void partition_root(void)
 {
-	make_partition("root");
+	partition_comes_and_goes("root");
 }
 
 static void partition_isolated(void)
 {
-	make_partition("isolated");
+	partition_comes_and_goes("isolated");
 }
 
 /*
@@ -144,7 +153,7 @@ static void partition_keeps_bandwidth(void)
 	must(g_write("p", "cpuset.cpus", "%d", cpu));
 	g_set("one", "%d 100000", 90000 - 30000 / nr_cpus);
 	for (i = 0; i < 3; i++) {
-		must(g_write("p", "cpuset.cpus.partition", "root"));
+		set_partition("p", cpu, "root");
 		must(g_write("p", "cpuset.cpus.partition", "member"));
 	}
 	task_start(&dl);
@@ -163,9 +172,7 @@ static void partition_when_full(void)
 	g_make("p");
 	g_set("all", "90000 100000");
 	must(g_write("p", "cpuset.cpus", "%d", cpu));
-	must(g_write("p", "cpuset.cpus.partition", "root"));
-	g_read("p", "cpuset.cpus.partition", state, sizeof(state));
-	expect(!strstr(state, "invalid"), "the partition is '%s'", state);
+	set_partition("p", cpu, "root");
 	/* "all" is not on that CPU any more */
 	g_set("p", "90000 100000");
 	must(g_write("p", "cpuset.cpus.partition", "member"));
@@ -256,7 +263,7 @@ static void affinity_moves(void)
 	got = g_usage_ns("") - before;
 	length = now_ns() - start;
 	bound = 2 * window_bound(MSEC(2), MSEC(20), length);
-	expect(got <= bound + 2 * slack_ns(USEC(100)) && got >= length / 20,
+	expect(got <= bound + 2 * slack_ns(USEC(100)) && got >= at_least(length / 20),
 	       "%llu ns in %llu ns, at most %llu are due on two CPUs", got, length, bound);
 	must(set_cpu(t[0].pid, cpus[0]));
 	must(set_cpu(t[1].pid, cpus[1]));
@@ -264,20 +271,22 @@ static void affinity_moves(void)
 	check_alive(&t[1]);
 }
 
-/* Wakes every few ms on the CPU of a group's hog; another one is idle. */
+/*
+ * Is on the hog's CPU when the hog is throttled, and wakes when it is not: 30 ms
+ * after one of the 20 ms in which the hog does not run come 50 in which it does.
+ */
 static void waker(struct task_shm *shm, void *arg)
 {
 	int i;
 
 	(void)arg;
-	for (i = 0; i < 40; i++) {
+	for (i = 0; i < 20; i++) {
 		u64 at, late;
 		unsigned int cpu;
 
-		/* to where the hog is, then free to go */
 		must(set_cpu(0, cpus[0]));
 		must(set_cpu(0, ANY_CPU));
-		at = now_ns() + MSEC(7);
+		at = now_ns() + MSEC(30);
 		sleep_until(at);
 		late = now_ns() - at;
 		if (late > shm->value)
@@ -294,18 +303,17 @@ static void wake_beside_hog(int policy)
 	struct task w = { .policy = policy, .prio = 50, .cpu = ANY_CPU, .fn = waker };
 
 	g_make("a");
-	/* it has the CPU for 80 ms on end */
 	g_set("a", "80000 100000");
 	task_start(&t);
 	wait_count(&t, 100, MSEC(2000));
 	task_start(&w);
 	wait_exit(w.pid);
 	figure(w.shm->value, "latest");
-	/* setting the affinity is a wait for the hog too: two budgets at most */
 	expect(w.shm->value <= slack_ns(USEC(100)), "woke up to %llu ns late beside an idle CPU",
 	       w.shm->value);
-	expect(w.shm->count <= 40 * 35 / 100,
-	       "woke %llu of 40 times on the CPU of the group's hog", w.shm->count);
+	/* where the host delays it, a wakeup may come after those 50 ms */
+	expect(w.shm->count <= (lane_tight ? 0 : 5),
+	       "woke %llu of 20 times on the CPU of the group's hog", w.shm->count);
 }
 
 static void fifo_finds_idle_cpu(void)

@@ -29,11 +29,11 @@ static void check_bound(const char *g, u64 runtime, u64 period, u64 before, u64 
 }
 
 /* The least that shows that the group was busy at all. */
-static void check_busy(const char *g, u64 before, u64 at_least)
+static void check_busy(const char *g, u64 before, u64 least)
 {
 	u64 got = g_usage_ns(g) - before;
 
-	expect(got >= at_least, "the group used only %llu ns: nothing was tested", got);
+	expect(got >= at_least(least), "the group used only %llu ns: nothing was tested", got);
 }
 
 /* The worst phase: the budget is used up early, then comes as late as it may. */

@@ -136,7 +136,7 @@ static void with_fair_hogs(void)
 	supply_check(&r);
 	/* what is not reserved is theirs, in equal parts */
 	for (i = 0; i < 2; i++)
-		expect((double)got[i] / length > 0.30 && (double)got[i] / length < 0.45,
+		expect(got[i] >= at_least(length * 35 / 100) && got[i] <= length / 2,
 		       "a fair hog has %llu ns of %llu ns", got[i], length);
 }
 
@@ -267,13 +267,13 @@ static void root_fifo_hog(void)
 	task_prepare(&root);
 	reserve(&r, 1, cpus[0]);
 	/* The test has the same priority: it goes on when the hog ends. */
-	length = MSEC(lane_tight ? 1100 : 2100);
+	length = MSEC(lane_tight ? 1100 : 4000);
 	root.shm->until = now_ns() + length;
 	supply_measure(&r, 1, cpus[0]);
 	supply_check(&r);
 	got = task_cpu_ns(root.pid);
 	figure(got, "root_fifo.received");
-	expect((double)got / length > 0.60 && (double)got / length < 0.80,
+	expect(got >= at_least(length * 60 / 100) && got <= length * 80 / 100,
 	       "the root FIFO task has %llu of %llu ns", got, length);
 }
 
@@ -295,7 +295,7 @@ static void fair_server_share(void)
 	sleep_ns(length);
 	got = task_cpu_ns(fair.pid);
 	figure(got, "fair.received");
-	expect(got >= length * 4 / 100 && got <= length * (lane_tight ? 7 : 12) / 100,
+	expect(got >= at_least(length / 25) && got <= length * (lane_tight ? 7 : 12) / 100,
 	       "the fair task has %llu of %llu ns, 5 %% are its", got, length);
 }
 
@@ -320,7 +320,7 @@ static void every_cpu(void)
 
 		figure(got, "cpu%d.received", cpus[i]);
 		expect(got <= window_bound(MSEC(20), MSEC(100), length) + slack_ns(USEC(100)) &&
-		       got >= length * 15 / 100, "CPU %d: %llu ns of %llu ns, reserved 20 %%",
+		       got >= at_least(length * 15 / 100), "CPU %d: %llu ns of %llu ns, reserved 20 %%",
 		       cpus[i], got, length);
 	}
 }

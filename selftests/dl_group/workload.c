@@ -186,7 +186,7 @@ void task_kill(struct task *t)
 
 bool task_reaped(struct task *t, u64 timeout_ns)
 {
-	u64 end = now_ns() + timeout_ns;
+	u64 end = now_ns() + patience(timeout_ns);
 
 	while (waitpid(t->pid, NULL, WNOHANG) != t->pid) {
 		if (now_ns() > end)
@@ -199,7 +199,7 @@ bool task_reaped(struct task *t, u64 timeout_ns)
 /* Until the task has counted that much further. */
 void wait_count(struct task *t, u64 beyond, u64 timeout_ns)
 {
-	u64 end = now_ns() + timeout_ns, from = t->shm->count;
+	u64 end = now_ns() + patience(timeout_ns), from = t->shm->count;
 
 	while (t->shm->count < from + beyond) {
 		expect(now_ns() < end, "task %d made no progress in %llu ns", t->pid, timeout_ns);
@@ -210,7 +210,7 @@ void wait_count(struct task *t, u64 beyond, u64 timeout_ns)
 /* Until the group's server on the CPU is throttled once more. */
 void wait_throttled(const char *g, int cpu)
 {
-	u64 end = now_ns() + MSEC(10000), from = g_stat_cpu(g, cpu, "nr_throttled");
+	u64 end = now_ns() + patience(MSEC(5000)), from = g_stat_cpu(g, cpu, "nr_throttled");
 
 	while (g_stat_cpu(g, cpu, "nr_throttled") == from) {
 		expect(now_ns() < end, "'%s' is never throttled on CPU %d", g, cpu);
