@@ -9,7 +9,7 @@ help:
 	@echo 'make demo        build all that is needed and show what a reservation is worth (about 30 minutes the first time)'
 	@echo 'make test        run every test but those of test-debug (about 45 minutes the first time)'
 	@echo 'make test-debug  run the suite on a kernel with lockdep, KASAN and kmemleak'
-	@echo 'make test-all    both'
+	@echo 'make test-all    both, and the own selftests of the kernel'
 	@echo 'make check       the checks that need no virtual machine'
 	@echo
 	@echo 'make deps        install with apt what is missing'
@@ -41,7 +41,7 @@ test-debug: deps
 	scripts/test debug
 
 test-all: deps
-	scripts/test all debug
+	scripts/test all more debug
 
 check: deps
 	scripts/test check

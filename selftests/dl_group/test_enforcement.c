@@ -210,9 +210,12 @@ static void adversary(void (*fn)(struct task_shm *shm, void *arg), void *arg)
 {
 	struct task t = { .group = "", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
 			  .fn = fn, .arg = arg };
+	/* so that the CPU is wanted, and never idle in the middle of a period */
+	struct task fair = { .cpu = cpus[0], .fn = plain_hog };
 	u64 start, before;
 
 	g_set("", "1000 4000");
+	task_prepare(&fair);
 	task_prepare(&t);
 	before = g_usage_ns("");
 	start = now_ns();
@@ -245,6 +248,7 @@ static void ping(const char *partner_group, int policy)
 	struct task b = { .group = partner_group, .policy = policy,
 			  .prio = policy == SCHED_OTHER ? 0 : 10, .cpu = cpus[0], .fn = ping_hog };
 	struct task c = { .group = "a", .policy = SCHED_FIFO, .prio = 5, .cpu = cpus[0] };
+	struct task fair = { .cpu = cpus[0], .fn = plain_hog };
 	u64 start, before;
 
 	g_make("a");
@@ -253,6 +257,7 @@ static void ping(const char *partner_group, int policy)
 	task_share(&b);
 	a.arg = b.shm;
 	b.arg = a.shm;
+	task_prepare(&fair);
 	task_prepare(&a);
 	task_prepare(&b);
 	/* somebody of the group uses what the two leave */
