@@ -199,6 +199,7 @@ void task_prepare(struct task *t);	/* in place, waiting for tasks_go() */
 void tasks_go(void);
 void task_start(struct task *t);	/* both */
 void task_kill(struct task *t);		/* and wait for its end */
+void task_finish(struct task *t, u64 period);	/* and for the last it does */
 bool task_reaped(struct task *t, u64 timeout_ns);
 u64 task_cpu_ns(pid_t pid);
 pid_t fork_child(void);			/* dies with the test */

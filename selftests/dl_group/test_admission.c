@@ -295,6 +295,36 @@ static void deadline_and_groups(void)
 	g_set("", "90000 100000");
 }
 
+/* Sleeps past its zero-lag time, so that no timer is left when it leaves. */
+static void long_sleeper(struct task_shm *shm, void *arg)
+{
+	(void)arg;
+	for (;;) {
+		shm->count++;
+		sleep_ms(100000);
+	}
+}
+
+static void deadline_leaves_asleep(void)
+{
+	struct task t = { .cpu = ANY_CPU, .fn = long_sleeper };
+	struct headroom before, h;
+	int i;
+
+	read_headroom(&before);
+	task_start(&t);
+	sleep_ms(20);
+	for (i = 0; i < 5 * nr_cpus; i++) {
+		must(set_deadline(t.pid, MSEC(3), MSEC(10)));
+		sleep_ms(15);
+		must(set_policy(t.pid, SCHED_OTHER, 0));
+		sleep_ms(15);
+	}
+	read_headroom(&h);
+	expect(h.tasks[cpus[0]] == before.tasks[cpus[0]], "%llu are left of tasks that left, were %llu",
+	       h.tasks[cpus[0]], before.tasks[cpus[0]]);
+}
+
 static void max_always_allowed(void)
 {
 	struct task t = { .group = "a/b", .policy = SCHED_FIFO, .prio = 1, .cpu = cpus[0],
@@ -449,6 +479,8 @@ const struct dl_group_test admission_tests[] = {
 	  .run = sysctl_moves_cap },
 	{ "deadline_and_groups", "admission", "SCHED_DEADLINE tasks and groups share a domain",
 	  .needs = NEED_HEADROOM, .run = deadline_and_groups },
+	{ "deadline_leaves_asleep", "admission", "a task that leaves SCHED_DEADLINE in its sleep",
+	  .needs = NEED_HEADROOM, .run = deadline_leaves_asleep },
 	{ "max_always_allowed", "admission", "going to max is never refused",
 	  .needs = NEED_HEADROOM, .run = max_always_allowed },
 	{ "number_between", "admission", "a number above those that are there",

@@ -224,6 +224,9 @@ static void fork_bomb(void)
 	start = now_ns();
 	tasks_go();
 	sleep_ms(lane_tight ? 1000 : 2500);
+	/* where the kernel is slow a fork takes many budgets */
+	while (!lane_tight && t.shm->count < 20 && now_ns() - start < MSEC(60000))
+		sleep_ms(100);
 	got = g_usage_ns("") - before;
 	other = task_cpu_ns(fair.pid) - other;
 	length = now_ns() - start;

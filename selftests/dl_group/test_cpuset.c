@@ -162,6 +162,33 @@ static void partition_keeps_bandwidth(void)
 	task_kill(&dl);
 }
 
+/*
+ * A task that has left SCHED_DEADLINE has its bandwidth until its zero-lag time.
+ * A rebuild in between forgets it; its timer must not take it out once more.
+ */
+static void rebuild_while_leaving(void)
+{
+	struct task dl = { .cpu = ANY_CPU, .fn = sleeper };
+	int i, cpu = cpus[nr_cpus - 1];
+
+	g_make("one");
+	g_make("p");
+	must(g_write("p", "cpuset.cpus", "%d", cpu));
+	g_set("one", "%d 100000", 90000 - 30000 / nr_cpus);
+	task_start(&dl);
+	for (i = 0; i < 3; i++) {
+		must(set_deadline(dl.pid, MSEC(50), MSEC(1000)));
+		sleep_ms(20);
+		must(set_policy(dl.pid, SCHED_OTHER, 0));
+		set_partition("p", cpu, "root");
+		must(g_write("p", "cpuset.cpus.partition", "member"));
+		sleep_ms(1100);
+	}
+	expect_refused(set_deadline(dl.pid, MSEC(31), MSEC(100)), EBUSY);
+	must(set_deadline(dl.pid, MSEC(29), MSEC(100)));
+	task_kill(&dl);
+}
+
 /* Partitions are the administrator's: they are never refused for a group. */
 static void partition_when_full(void)
 {
@@ -332,6 +359,8 @@ const struct dl_group_test cpuset_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = partition_isolated },
 	{ "partition_keeps_bandwidth", "cpuset", "root domains keep what is admitted when rebuilt",
 	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = partition_keeps_bandwidth },
+	{ "rebuild_while_leaving", "cpuset", "root domains are rebuilt while a task leaves SCHED_DEADLINE",
+	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = rebuild_while_leaving },
 	{ "partition_when_full", "cpuset", "no partition is refused for a reservation",
 	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = partition_when_full },
 	{ "affinity_without_budget", "cpuset", "affinity to CPUs without own budget is refused",

@@ -102,6 +102,25 @@ static void offline_never_refused(void)
 	must(cpu_online(cpu, 1));
 }
 
+/* Nor does the fair server of a partition's only CPU, without any group. */
+static void offline_partition(void)
+{
+	char state[128];
+	int cpu = last_cpu(), i;
+
+	g_make("p");
+	must(g_write("p", "cpuset.cpus", "%d", cpu));
+	must(g_write("", "cpuset.cpus.exclusive", "%d", cpu));
+	must(g_write("p", "cpuset.cpus.exclusive", "%d", cpu));
+	must(g_write("p", "cpuset.cpus.partition", "root"));
+	for (i = 0; i < 2; i++) {
+		g_read("p", "cpuset.cpus.partition", state, sizeof(state));
+		expect(!strcmp(state, "root\n"), "the partition is '%s'", state);
+		must(cpu_online(cpu, 0));
+		must(cpu_online(cpu, 1));
+	}
+}
+
 /* A group whose only CPU goes: its tasks are not lost. */
 static void offline_only_cpu(void)
 {
@@ -174,6 +193,8 @@ const struct dl_group_test hotplug_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG, .run = offline_in_a_loop },
 	{ "offline_never_refused", "hotplug", "no reservation keeps a CPU online",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG, .run = offline_never_refused },
+	{ "offline_partition", "hotplug", "no fair server keeps a CPU online",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .run = offline_partition },
 	{ "offline_only_cpu", "hotplug", "a group's only CPU goes and comes",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .run = offline_only_cpu },
 	{ "set_while_offline", "hotplug", "numbers set while a CPU is away",

@@ -219,7 +219,7 @@ static void stat_counts(void)
 	g_set("", "5000 20000");
 	task_start(&t);
 	sleep_ms(500);
-	task_kill(&t);
+	task_finish(&t, MSEC(20));
 	usage = g_stat("", "usage_usec");
 	cpu_usage = g_stat_cpu("", cpus[0], "usage_usec");
 	received = g_usage_ns("") / 1000;

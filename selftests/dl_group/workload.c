@@ -184,6 +184,16 @@ void task_kill(struct task *t)
 	wait_exit(t->pid);
 }
 
+/*
+ * The parent of a task is told of its end before its last steps, for which the
+ * task may need the next budget of its group.
+ */
+void task_finish(struct task *t, u64 period)
+{
+	task_kill(t);
+	sleep_ns(2 * period);
+}
+
 bool task_reaped(struct task *t, u64 timeout_ns)
 {
 	u64 end = now_ns() + patience(timeout_ns);
