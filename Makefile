@@ -9,7 +9,7 @@ help:
 	@echo 'make demo        build all that is needed and show what a reservation is worth (about 30 minutes the first time)'
 	@echo 'make test        run the tests that decide (about 45 minutes the first time)'
 	@echo 'make test-debug  run the suite on a kernel with lockdep, KASAN and kmemleak'
-	@echo 'make test-all    both, the smp lane and the own selftests of the kernel'
+	@echo 'make test-all    both, and the own selftests of the kernel'
 	@echo 'make check       the checks that need no virtual machine'
 	@echo
 	@echo 'make deps        install with apt what is missing'
