@@ -7,11 +7,11 @@
 
 #include <fmt/format.h>
 
+#include <dlgroup/wide.h>
+
 namespace dlgroup {
 
 namespace {
-
-__extension__ typedef unsigned __int128 u128;
 
 // The largest runtime with floor(Q * 2^bits / P) <= room:
 // that is Q * 2^bits < (room + 1) * P.

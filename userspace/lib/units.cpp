@@ -8,11 +8,11 @@
 
 #include <fmt/format.h>
 
+#include <dlgroup/wide.h>
+
 namespace dlgroup {
 
 namespace {
-
-__extension__ typedef unsigned __int128 u128;
 
 struct Unit {
 	std::string_view name;
@@ -61,10 +61,10 @@ Result<microseconds> parse_whole_us(std::string_view text)
 	auto time = parse_duration(text);
 	if (!time)
 		return tl::unexpected(time.error());
-	if (time->count() % 1000)
-		return bad_input(quote(text), "not a whole number of microseconds, "
-					      "the unit of cpu.rt.max");
-	return std::chrono::duration_cast<microseconds>(*time);
+	return whole_microseconds(*time).map_error([&](Error error) {
+		error.object = quote(text);
+		return error;
+	});
 }
 
 Result<Request> check(Request request, const std::string &object)
@@ -146,6 +146,14 @@ std::string format_duration(nanoseconds time)
 		return text + std::string(unit.name);
 	}
 	return "0";
+}
+
+Result<microseconds> whole_microseconds(nanoseconds time)
+{
+	if (time.count() % 1000)
+		return bad_input(format_duration(time), "not a whole number of microseconds, "
+							"the unit of cpu.rt.max");
+	return std::chrono::duration_cast<microseconds>(time);
 }
 
 Result<Request> parse_request(std::string_view text)
@@ -327,13 +335,18 @@ CpuSet intersect(const CpuSet &a, const CpuSet &b)
 	return both;
 }
 
-Bandwidth bandwidth(microseconds runtime, microseconds period)
+Bandwidth bandwidth(nanoseconds runtime, nanoseconds period)
 {
 	if (period.count() <= 0 || runtime.count() <= 0)
 		return 0;
-	// The kernel divides nanoseconds; the factor 1000 cancels out exactly.
 	auto product = static_cast<u128>(runtime.count()) << kBandwidthBits;
 	return static_cast<Bandwidth>(product / static_cast<u128>(period.count()));
+}
+
+Bandwidth bandwidth(microseconds runtime, microseconds period)
+{
+	// The kernel divides nanoseconds; the factor 1000 cancels out exactly.
+	return bandwidth(nanoseconds(runtime.count()), nanoseconds(period.count()));
 }
 
 Bandwidth bandwidth(const RtMax &value)

@@ -19,6 +19,8 @@ using std::chrono::nanoseconds;
 // "5ms", "1.5ms", "100us", "1s": a decimal number with a unit, exact to 1 ns.
 Result<nanoseconds> parse_duration(std::string_view text);
 std::string format_duration(nanoseconds time);
+// Exactly, in the unit of the control files.
+Result<microseconds> whole_microseconds(nanoseconds time);
 
 // What cpu.rt.max says. A group whose runtime is not `max` has a "number".
 struct RtMax {
@@ -65,6 +67,7 @@ inline constexpr unsigned kBandwidthBits = 48;
 
 // floor(Q * 2^48 / P), the kernel's function.
 Bandwidth bandwidth(microseconds runtime, microseconds period);
+Bandwidth bandwidth(nanoseconds runtime, nanoseconds period);
 Bandwidth bandwidth(const RtMax &value); // 0 without a number
 // Parts per billion, rounded to nearest; for machine-readable output.
 std::uint64_t parts_per_billion(Bandwidth value);

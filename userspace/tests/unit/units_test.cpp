@@ -4,11 +4,11 @@
 
 #include <dlgroup/admission.h>
 #include <dlgroup/units.h>
+#include <dlgroup/wide.h>
 
 namespace dlgroup {
 namespace {
 
-__extension__ typedef unsigned __int128 u128;
 using std::chrono::microseconds;
 using std::chrono::nanoseconds;
 
