@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <dlgroup/taskset.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace dlgroup {
+
+namespace {
+
+constexpr unsigned kLowestPriority = 1, kHighestPriority = 99;
+
+// What a task consists of; the first three in the order of a plain line.
+struct Field {
+	std::string_view name;
+	nanoseconds SporadicTask::*value;
+	bool required;
+	bool may_be_zero;
+};
+constexpr std::array<Field, 5> kFields{{
+	{"runtime", &SporadicTask::runtime, true, false},
+	{"deadline", &SporadicTask::deadline, true, false},
+	{"period", &SporadicTask::period, true, false},
+	{"jitter", &SporadicTask::jitter, false, true},
+	{"blocking", &SporadicTask::blocking, false, true},
+}};
+constexpr std::size_t kPlainFields = 3;
+
+class Source {
+public:
+	Source(std::string_view text, const std::string &name) : text_(text), name_(name) {}
+
+	std::string_view text() const { return text_; }
+	// Lines and columns, in bytes, are found from the offset when they are needed.
+	tl::unexpected<Error> refuse(std::size_t offset, std::string reason) const
+	{
+		auto before = text_.substr(0, offset);
+		auto line = std::count(before.begin(), before.end(), '\n') + 1;
+		auto start = before.rfind('\n');
+		auto column = start == before.npos ? offset + 1 : offset - start;
+		// Whatever the file holds, the message is one printable line.
+		for (auto &letter : reason)
+			if (static_cast<unsigned char>(letter) < ' ' || letter == 0x7f)
+				letter = '?';
+		return bad_input(fmt::format("{}:{}:{}", name_, line, column), std::move(reason));
+	}
+	Result<nanoseconds> time(std::size_t offset, std::string_view word, const Field &field) const
+	{
+		constexpr std::size_t kShown = 40;
+		auto time = parse_duration(word);
+		if (!time)
+			return refuse(offset, fmt::format("'{}': {}; expected the {}, a time such as 5ms",
+							  word.substr(0, kShown),
+							  time.error().reason, field.name));
+		if (time->count() == 0 && !field.may_be_zero)
+			return refuse(offset, fmt::format("the {} is 0; expected a longer time",
+							  field.name));
+		return *time;
+	}
+
+private:
+	std::string_view text_;
+	std::string name_;
+};
+
+Result<TaskSet> parse_lines(const Source &source)
+{
+	TaskSet set;
+	auto text = source.text();
+	for (std::size_t start = 0; start < text.size();) {
+		auto end = std::min(text.find('\n', start), text.size());
+		auto line = text.substr(0, std::min(text.find('#', start), end));
+		auto word = [&](std::size_t from) {
+			return std::min(line.find_first_not_of(" \t", from), line.size());
+		};
+		SporadicTask task;
+		auto at = word(start);
+		start = end + 1;
+		if (at == line.size())
+			continue;
+		for (std::size_t i = 0; i < kPlainFields; i++) {
+			const auto &field = kFields[i];
+			auto stop = std::min(line.find_first_of(" \t", at), line.size());
+			if (at == stop)
+				return source.refuse(at, fmt::format("the line ends; expected the {}, "
+								     "as in: runtime deadline period",
+								     field.name));
+			auto time = source.time(at, line.substr(at, stop - at), field);
+			if (!time)
+				return tl::unexpected(time.error());
+			task.*field.value = *time;
+			at = word(stop);
+		}
+		if (at != line.size())
+			return source.refuse(at, "more than runtime, deadline and period; "
+						 "expected the end of the line");
+		task.rank = static_cast<unsigned>(set.size());
+		set.push_back(std::move(task));
+	}
+	return set;
+}
+
+// Counts what the parser has read: it tells no position of its own but for
+// errors of syntax.
+class Reading {
+public:
+	using iterator_category = std::input_iterator_tag;
+	using value_type = char;
+	using difference_type = std::ptrdiff_t;
+	using pointer = const char *;
+	using reference = const char &;
+
+	Reading(const char *at, std::size_t &count) : at_(at), count_(&count) {}
+	reference operator*() const { return *at_; }
+	Reading &operator++()
+	{
+		++at_;
+		++*count_;
+		return *this;
+	}
+	bool operator==(const Reading &other) const { return at_ == other.at_; }
+	bool operator!=(const Reading &other) const { return at_ != other.at_; }
+
+private:
+	const char *at_;
+	std::size_t *count_;
+};
+
+// Takes the one form there is as it is read, so that a refusal knows its place.
+class JsonReader : public nlohmann::json_sax<nlohmann::json> {
+public:
+	explicit JsonReader(const Source &source) : source_(source) {}
+
+	Result<TaskSet> read()
+	{
+		auto text = source_.text();
+		bool good = nlohmann::json::sax_parse(Reading(text.data(), read_),
+						      Reading(text.data() + text.size(), read_),
+						      this);
+		if (error_)
+			return tl::unexpected(*error_);
+		if (!good)
+			return source_.refuse(read_, "not JSON");
+		if (with_priority_ && with_priority_ != set_.size())
+			return source_.refuse(0, "some tasks have a \"priority\" and some have not; "
+						 "expected all or none");
+		rank();
+		return std::move(set_);
+	}
+
+	bool null() override { return unexpected(); }
+	bool boolean(bool) override { return unexpected(); }
+	bool binary(binary_t &) override { return unexpected(); }
+	bool number_float(number_float_t, const string_t &) override
+	{
+		number_ = true;
+		return unexpected();
+	}
+	bool number_integer(number_integer_t) override
+	{
+		number_ = true;
+		return unexpected();
+	}
+	bool number_unsigned(number_unsigned_t value) override
+	{
+		if (place_ != Place::task || key_ != "priority" || value < kLowestPriority ||
+		    value > kHighestPriority) {
+			number_ = true;
+			return unexpected();
+		}
+		task_.rank = static_cast<unsigned>(value); // made a rank in the end
+		with_priority_++;
+		return true;
+	}
+	bool string(string_t &value) override
+	{
+		if (place_ != Place::task || key_ == "priority")
+			return unexpected();
+		if (key_ == "name") {
+			task_.name = value;
+			return true;
+		}
+		const auto &field = *find_field(key_);
+		auto time = source_.time(token(), value, field);
+		if (!time)
+			return refuse(time.error());
+		task_.*field.value = *time;
+		return true;
+	}
+	bool start_object(std::size_t) override
+	{
+		switch (place_) {
+		case Place::nowhere:
+			place_ = Place::root;
+			return true;
+		case Place::tasks:
+			place_ = Place::task;
+			task_ = SporadicTask{};
+			seen_.clear();
+			return true;
+		default:
+			return unexpected();
+		}
+	}
+	bool key(string_t &name) override
+	{
+		bool known = place_ == Place::root ? name == "tasks"
+						   : name == "name" || name == "priority" ||
+							     find_field(name);
+		if (!known)
+			return refuse(token(), fmt::format("unknown key '{}'; expected {}", name,
+							   place_ == Place::root
+								   ? "\"tasks\""
+								   : key_names()));
+		if (place_ == Place::root ? has_tasks_ : !seen_.insert(name).second)
+			return refuse(token(), fmt::format("'{}' for the second time; "
+							   "expected it once", name));
+		key_ = name;
+		return true;
+	}
+	bool end_object() override
+	{
+		if (place_ == Place::root) {
+			if (!has_tasks_)
+				return refuse(token(), "no tasks; expected \"tasks\"");
+			place_ = Place::end;
+			return true;
+		}
+		for (const auto &field : kFields)
+			if (field.required && !seen_.count(std::string(field.name)))
+				return refuse(token(), fmt::format("the task ends; expected its "
+								   "\"{}\"", field.name));
+		set_.push_back(std::move(task_));
+		place_ = Place::tasks;
+		return true;
+	}
+	bool start_array(std::size_t) override
+	{
+		if (place_ != Place::root)
+			return unexpected();
+		place_ = Place::tasks;
+		has_tasks_ = true;
+		return true;
+	}
+	bool end_array() override
+	{
+		place_ = Place::root;
+		return true;
+	}
+	bool parse_error(std::size_t, const std::string &, const nlohmann::json::exception &error) override
+	{
+		// "[...] parse error at line 1, column 2: what it is"
+		std::string text = error.what();
+		auto colon = text.find(": ");
+		return refuse(read_ ? read_ - 1 : 0, colon == text.npos ? text : text.substr(colon + 2));
+	}
+
+private:
+	enum class Place { nowhere, root, tasks, task, end };
+
+	static const Field *find_field(std::string_view name)
+	{
+		auto found = std::find_if(kFields.begin(), kFields.end(),
+					  [&](const Field &field) { return field.name == name; });
+		return found == kFields.end() ? nullptr : &*found;
+	}
+	static std::string key_names()
+	{
+		std::string names;
+		for (const auto &field : kFields)
+			names += std::string(field.name) + ", ";
+		return names + "name or priority";
+	}
+
+	// Where the value just read begins. All of it has been read and, if it is a
+	// number, one byte behind it.
+	std::size_t token() const
+	{
+		auto text = source_.text();
+		auto is_word = [](char letter) {
+			return std::isalnum(static_cast<unsigned char>(letter)) ||
+			       std::strchr("+-.", letter);
+		};
+		auto at = read_;
+		if (number_ && at && !is_word(text[at - 1]))
+			at--;
+		if (!at)
+			return 0;
+		if (text[at - 1] == '"') {
+			for (at--; at; at--) {
+				auto quote = text.rfind('"', at - 1);
+				std::size_t escapes = 0;
+				while (escapes < quote && text[quote - 1 - escapes] == '\\')
+					escapes++;
+				at = quote + 1;
+				if (escapes % 2 == 0)
+					return quote;
+			}
+			return 0;
+		}
+		if (!is_word(text[at - 1]))
+			return at - 1;
+		while (at && is_word(text[at - 1]))
+			at--;
+		return at;
+	}
+
+	bool unexpected()
+	{
+		auto what = [&]() -> std::string {
+			switch (place_) {
+			case Place::nowhere:
+				return "an object with \"tasks\"";
+			case Place::root:
+				return "an array of tasks";
+			case Place::tasks:
+				return "a task: {\"runtime\": \"1ms\", \"deadline\": \"5ms\", "
+				       "\"period\": \"5ms\"}";
+			default:
+				break;
+			}
+			if (key_ == "priority")
+				return fmt::format("an integer from {} to {}", kLowestPriority,
+						   kHighestPriority);
+			return key_ == "name" ? "a string" : "a time such as \"5ms\"";
+		};
+		return refuse(token(), "expected " + what());
+	}
+	bool refuse(Error error)
+	{
+		error_ = std::move(error);
+		return false;
+	}
+	bool refuse(std::size_t offset, std::string reason)
+	{
+		return refuse(source_.refuse(offset, std::move(reason)).value());
+	}
+
+	// A higher SCHED_FIFO priority goes first; without any, the first given does.
+	void rank()
+	{
+		std::map<unsigned, unsigned, std::greater<>> ranks;
+		for (const auto &task : set_)
+			ranks[task.rank] = 0;
+		unsigned next = 0;
+		for (auto &[priority, rank] : ranks)
+			rank = next++;
+		for (std::size_t i = 0; i < set_.size(); i++)
+			set_[i].rank = with_priority_ ? ranks[set_[i].rank]
+						      : static_cast<unsigned>(i);
+	}
+
+	const Source &source_;
+	std::size_t read_ = 0;
+	bool number_ = false; // the value that is refused is one
+	std::optional<Error> error_;
+	Place place_ = Place::nowhere;
+	std::string key_;
+	bool has_tasks_ = false;
+	SporadicTask task_;
+	std::set<std::string> seen_;
+	std::size_t with_priority_ = 0;
+	TaskSet set_;
+};
+
+} // namespace
+
+Result<TaskSet> parse_task_set(std::string_view text, const std::string &name)
+{
+	Source source(text, name);
+	auto first = text.find_first_not_of(" \t\r\n");
+	auto set = first != text.npos && text[first] == '{' ? JsonReader(source).read()
+							    : parse_lines(source);
+	if (!set)
+		return set;
+	if (set->empty())
+		return source.refuse(text.size(), "no tasks; expected a line: runtime deadline period");
+	for (std::size_t i = 0; i < set->size(); i++)
+		if ((*set)[i].name.empty())
+			(*set)[i].name = fmt::format("{}", i + 1);
+	return set;
+}
+
+Result<TaskSet> read_task_set(const std::string &path)
+{
+	std::ostringstream text;
+	if (path == "-") {
+		text << std::cin.rdbuf();
+		return parse_task_set(text.str(), "standard input");
+	}
+	errno = 0;
+	std::ifstream in(path);
+	if (in)
+		text << in.rdbuf();
+	// An empty file sets failbit too, a directory badbit.
+	if (!in.is_open() || in.bad() || errno == EISDIR)
+		return bad_input(path, std::string("cannot be read: ") +
+					       std::strerror(errno ? errno : EIO));
+	return parse_task_set(text.str(), path);
+}
+
+void order_priorities(TaskSet &set, PriorityOrder order)
+{
+	if (order == PriorityOrder::as_given)
+		return;
+	auto key = order == PriorityOrder::deadline_monotonic ? &SporadicTask::deadline
+							      : &SporadicTask::period;
+	std::vector<std::size_t> sorted(set.size());
+	std::iota(sorted.begin(), sorted.end(), 0);
+	std::stable_sort(sorted.begin(), sorted.end(), [&](auto a, auto b) {
+		return set[a].*key < set[b].*key;
+	});
+	for (unsigned i = 0; i < sorted.size(); i++)
+		set[sorted[i]].rank = i;
+}
+
+} // namespace dlgroup

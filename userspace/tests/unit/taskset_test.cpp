@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include <dlgroup/taskset.h>
+
+namespace dlgroup {
+namespace {
+
+#define PROPERTY(name, ...) TEST(Property, name) { ASSERT_TRUE(rc::check(#name, __VA_ARGS__)); }
+
+TEST(PlainLines, AreRuntimeDeadlinePeriod)
+{
+	auto set = parse_task_set("# a comment\n\n1ms 5ms 10ms # and one here\n"
+				  "\t2.5ms  20ms\t30ms\n100us 1s 1s", "f");
+	ASSERT_TRUE(set) << set.error().object << set.error().reason;
+	ASSERT_EQ(set->size(), 3U);
+	EXPECT_EQ((*set)[0].runtime, nanoseconds(1000000));
+	EXPECT_EQ((*set)[0].deadline, nanoseconds(5000000));
+	EXPECT_EQ((*set)[0].period, nanoseconds(10000000));
+	EXPECT_EQ((*set)[1].runtime, nanoseconds(2500000));
+	EXPECT_EQ((*set)[2].name, "3");
+	EXPECT_EQ((*set)[2].rank, 2U);
+}
+
+TEST(Json, HasAllThereIs)
+{
+	auto set = parse_task_set(R"( {"tasks": [
+	{"name": "a \"b\"", "runtime": "1ms", "deadline": "5ms", "period": "10ms", "priority": 7},
+	{"runtime": "1ms", "deadline": "5ms", "period": "10ms", "jitter": "1us", "priority": 80},
+	{"runtime": "1ms", "deadline": "5ms", "period": "10ms", "blocking": "0us", "priority": 7}]})", "f");
+	ASSERT_TRUE(set) << set.error().object << set.error().reason;
+	EXPECT_EQ((*set)[0].name, "a \"b\"");
+	EXPECT_EQ((*set)[0].rank, 1U);
+	EXPECT_EQ((*set)[1].rank, 0U);
+	EXPECT_EQ((*set)[2].rank, 1U);
+	EXPECT_EQ((*set)[1].jitter, nanoseconds(1000));
+	set = parse_task_set(R"({"tasks":[{"runtime":"1ms","deadline":"5ms","period":"10ms"},
+				{"runtime":"1ms","deadline":"5ms","period":"10ms"}]})", "f");
+	ASSERT_TRUE(set);
+	EXPECT_EQ((*set)[1].rank, 1U);
+}
+
+TEST(Priorities, CanBeOrdered)
+{
+	auto set = *parse_task_set("1ms 9ms 20ms\n1ms 5ms 30ms\n1ms 9ms 10ms", "f");
+	order_priorities(set, PriorityOrder::deadline_monotonic);
+	EXPECT_EQ(set[1].rank, 0U);
+	EXPECT_EQ(set[0].rank, 1U);
+	EXPECT_EQ(set[2].rank, 2U);
+	order_priorities(set, PriorityOrder::rate_monotonic);
+	EXPECT_EQ(set[2].rank, 0U);
+	EXPECT_EQ(set[0].rank, 1U);
+	order_priorities(set, PriorityOrder::as_given);
+	EXPECT_EQ(set[2].rank, 0U);
+}
+
+// File, line and column, and what was expected there.
+TEST(BadTaskSet, IsRefusedWithItsPlace)
+{
+	struct Case {
+		const char *text, *place, *says;
+	};
+	for (const auto &bad : std::initializer_list<Case>{
+		     {"", "f:1:1", "expected a line: runtime deadline period"},
+		     {"# nothing\n", "f:2:1", "no tasks"},
+		     {"1ms 5ms", "f:1:8", "expected the period"},
+		     {"1ms 5ms 10ms\n 1ms # 5ms 5ms", "f:2:6", "expected the deadline"},
+		     {"1ms 5ms 10ms 7", "f:1:14", "expected the end of the line"},
+		     {"1ms 5 10ms", "f:1:5", "'5': has no unit (ns, us, ms or s); expected the deadline"},
+		     {"1ms 5ms\n10ms", "f:1:8", "expected the period"},
+		     {"0ms 5ms 10ms", "f:1:1", "the runtime is 0"},
+		     {"1ms 0s 10ms", "f:1:5", "the deadline is 0"},
+		     {"1ms -5ms 10ms", "f:1:5", "expected the deadline, a time such as 5ms"},
+		     {"1ms 5ms 9223372036854775808ns", "f:1:9", "too long a time"},
+		     {"1ms 5ms 10ms\r\n", "f:1:9", "unknown unit 'ms?'"},
+		     {"[]", "f:1:1", "expected the runtime"},
+		     {"{", "f:1:1", "unexpected end of input"},
+		     {"{}", "f:1:2", "no tasks; expected \"tasks\""},
+		     {"{\"tasks\": []}", "f:1:14", "no tasks"},
+		     {"{\"tasks\":\n 5}", "f:2:2", "expected an array of tasks"},
+		     {"{\"tasks\": [5.5]}", "f:1:12", "expected a task: {"},
+		     {"{\"tasks\": [true]}", "f:1:12", "expected a task: {"},
+		     {"{\"tasks\": [[]]}", "f:1:12", "expected a task: {"},
+		     {"{\"jobs\": []}", "f:1:2", "unknown key 'jobs'; expected \"tasks\""},
+		     {"{\"tasks\": [], \"tasks\": []}", "f:1:15", "for the second time"},
+		     {"{\"tasks\": [{\"runtime\": \"1ms\"}]}", "f:1:29", "expected its \"deadline\""},
+		     {"{\"tasks\": [{\"runtime\": 1}]}", "f:1:24", "expected a time such as \"5ms\""},
+		     {"{\"tasks\": [{\"runtime\": -12}]}", "f:1:24", "expected a time such as \"5ms\""},
+		     {"{\"tasks\": [{\n\"runtime\": \"1\"}]}", "f:2:12", "has no unit"},
+		     {"{\"tasks\": [{\"runtime\": {}}]}", "f:1:24", "expected a time"},
+		     {"{\"tasks\": [{\"a\\\\\\\"b\": 1}]}", "f:1:13", "unknown key"},
+		     {"{\"tasks\": [{\"name\": 1}]}", "f:1:21", "expected a string"},
+		     {"{\"tasks\": [{\"priority\": 100}]}", "f:1:25", "expected an integer from 1 to 99"},
+		     {"{\"tasks\": [{\"priority\": \"1\"}]}", "f:1:25", "expected an integer"},
+		     {"{\"tasks\": [{\"runtime\": \"1ms\", \"runtime\": \"1ms\"}]}", "f:1:31", "second time"},
+		     {"{\"tasks\": [{\"runtime\": \"1ms\",, ", "f:1:30", "expected string literal"},
+		     {"{\"tasks\": [{\"runtime\":\"1ms\",\"deadline\":\"1ms\",\"period\":\"1ms\"}]} x", "f:1:64",
+		      "expected end of input"},
+		     {"{\"tasks\": [{\"runtime\":\"1ms\",\"deadline\":\"1ms\",\"period\":\"1ms\",\"priority\":1},"
+		      "{\"runtime\":\"1ms\",\"deadline\":\"1ms\",\"period\":\"1ms\"}]}", "f:1:1", "all or none"},
+	     }) {
+		auto set = parse_task_set(bad.text, "f");
+		ASSERT_FALSE(set) << bad.text;
+		EXPECT_EQ(set.error().status, Status::bad_input);
+		EXPECT_EQ(set.error().object, bad.place) << bad.text << ": " << set.error().reason;
+		EXPECT_NE(set.error().reason.find(bad.says), std::string::npos)
+			<< bad.text << ": " << set.error().reason;
+		EXPECT_EQ(set.error().reason.find('\n'), std::string::npos) << bad.text;
+	}
+}
+
+TEST(BadTaskSet, FilesThatCannotBeRead)
+{
+	EXPECT_EQ(read_task_set("/nonexistent").error().reason, "cannot be read: No such file or directory");
+	EXPECT_EQ(read_task_set("/").error().reason, "cannot be read: Is a directory");
+	EXPECT_EQ(read_task_set("/dev/null").error().object, "/dev/null:1:1");
+}
+
+void parsed_or_refused(const std::string &text)
+{
+	auto set = parse_task_set(text, "f");
+	RC_ASSERT(set || (set.error().status == Status::bad_input && !set.error().reason.empty()));
+	RC_ASSERT(set || set.error().object.starts_with("f:"));
+	if (set)
+		for (const auto &task : *set)
+			RC_ASSERT(task.runtime.count() > 0 && task.deadline.count() > 0 &&
+				  task.period.count() > 0);
+}
+
+PROPERTY(AnyTextIsATaskSetOrNot, [](const std::string &text) {
+	parsed_or_refused(text);
+	parsed_or_refused("{" + text);
+	parsed_or_refused("{\"tasks\": [" + text);
+})
+
+// What is nearly right goes deeper than what is all wrong.
+PROPERTY(ADamagedTaskSetIsATaskSetOrNot, [](std::uint16_t where, char letter, std::uint8_t cut) {
+	std::string json = R"({"tasks": [{"name": "a", "runtime": "1ms", "deadline": "5ms",
+		"period": "10ms", "jitter": "1us", "blocking": "2us", "priority": 7}]})";
+	std::string plain = "1ms 5ms 10ms\n2ms 20ms 20ms # two\n";
+	for (auto *text : {&json, &plain}) {
+		(*text)[where % text->size()] = letter;
+		parsed_or_refused(*text);
+		parsed_or_refused(text->substr(0, cut % text->size()));
+	}
+})
+
+} // namespace
+} // namespace dlgroup
