@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Do these tasks meet their deadlines inside this reservation, on one CPU? No
+// kernel is asked and no floating point is used: instants are whole
+// nanoseconds, products have 128 bits, and what would not fit saturates on the
+// side of "no" or is told as unknown. docs/analysis.md has each test's equation
+// and source.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dlgroup/taskset.h>
+#include <dlgroup/wide.h>
+
+namespace dlgroup {
+
+// `runtime` in every `period`, up to `deadline` in it, each time at most
+// `latency` late. Holds 0 <= runtime <= deadline <= period, 0 < period.
+struct Supply {
+	nanoseconds runtime{0};
+	nanoseconds period{0};
+	nanoseconds deadline{0}; // equals the period unless the reservation has one
+	nanoseconds latency{0};  // timers, tardiness
+};
+// The least that a backlogged client gets in any `time` ns.
+u128 supply_bound(const Supply &supply, u128 time);
+// The shortest time in which it surely gets `work` ns; the largest u128 if none.
+u128 supply_inverse(const Supply &supply, u128 work);
+enum class Scheduler { edf, fp };
+
+enum class Answer { no, yes, unknown };
+// An instant, counted from the start of a busy period with the worst supply, by
+// which the work that a task waits for exceeds what it gets.
+struct Witness {
+	std::size_t task = 0;
+	std::uint64_t instant = 0;
+	u128 demand = 0;
+	u128 supply = 0;
+};
+
+// A test by its name in docs/analysis.md. Those that are only sufficient never
+// answer no.
+struct SchedulabilityTest {
+	std::string_view name;
+	Answer (*decide)(const TaskSet &set, const Supply &supply);
+};
+const std::vector<SchedulabilityTest> &schedulability_tests();
+
+enum class Verdict { schedulable, unschedulable, not_proved };
+
+struct Analysis {
+	Verdict verdict = Verdict::not_proved;
+	std::string method; // the name of the test that decided
+	std::string reason; // why it is not proved, or unschedulable without a witness
+	std::optional<Witness> witness;
+	// From a job's arrival to its end, the least upper bound; null if there is
+	// none or it would take too long to find.
+	std::vector<std::optional<nanoseconds>> responses;
+	std::vector<std::string> steps; // the reasoning, a line each
+};
+Analysis analyse(const TaskSet &set, const Supply &supply, Scheduler scheduler,
+		 unsigned cpus = 1);
+
+struct LeastRuntime {
+	std::optional<nanoseconds> runtime; // none if not even all of the deadline will do
+	bool exact = true; // else a smaller one may do, which would take too long to prove
+};
+// The smallest runtime with which analyse() says schedulable; the runtime given
+// in `supply` is not looked at.
+LeastRuntime least_runtime(const TaskSet &set, Supply supply, Scheduler scheduler);
+
+} // namespace dlgroup
