@@ -11,10 +11,11 @@ _dlgroup_groups()
 
 _dlgroup()
 {
-	local verbs='set show list rm run attach detach features doctor'
+	local verbs='set show list rm run attach detach features doctor check design'
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
 	local policy='--fifo --rr'
+	local question='--sched --prio --period --cpus --latency --explain'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local verb='' options="$global" word i
 	COMPREPLY=()
@@ -36,6 +37,8 @@ _dlgroup()
 	attach) options+=" $policy --dry-run" ;;
 	detach | rm) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
+	check) options+=" $question --runtime" ;;
+	design) options+=" $question" ;;
 	esac
 
 	case $prev in
@@ -43,7 +46,15 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 		;;
-	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name)
+	--sched)
+		mapfile -t COMPREPLY < <(compgen -W 'edf fp' -- "$cur")
+		return
+		;;
+	--prio)
+		mapfile -t COMPREPLY < <(compgen -W 'dm rm' -- "$cur")
+		return
+		;;
+	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name | --latency)
 		return
 		;;
 	esac
@@ -54,6 +65,8 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur")
 	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")
+	elif [[ $verb == check || $verb == design ]]; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 	elif [[ $verb == attach || $verb == detach ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur")
 	fi

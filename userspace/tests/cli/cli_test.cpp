@@ -291,6 +291,22 @@ TEST_F(Cli, BadInput)
 		     {"attach /nope 42", 2, "/nope: no such cgroup"},
 		     {"detach 4711", 2, "pid 4711: no such task"},
 		     {"doctor /nope", 2, "/nope: no such cgroup"},
+		     {"check", 2, "usage: "},
+		     {"check --sched rr --runtime 1ms --period 2ms /dev/null", 2, "--sched"},
+		     {"check --sched fp --period 2ms /dev/null", 2, "--runtime is required"},
+		     {"check --sched fp --runtime 3ms --period 2ms /dev/null", 2,
+		      "the runtime 3ms is longer than the period 2ms"},
+		     {"check --sched fp --runtime 1 --period 2ms /dev/null", 2,
+		      "--runtime: '1': has no unit"},
+		     {"check --sched fp --runtime 0ns --period 0ns /dev/null", 2, "--period: is 0"},
+		     {"check --sched edf --prio dm --runtime 1ms --period 2ms /dev/null", 2,
+		      "--prio: needs --sched fp"},
+		     {"check --sched fp --runtime 1ms --period 2ms --cpus 0 /dev/null", 2, "--cpus"},
+		     {"check --sched fp --runtime 1ms --period 2ms /nowhere", 2,
+		      "/nowhere: cannot be read"},
+		     {"check --sched fp --runtime 1ms --period 2ms -", 2, "standard input:1:1: no tasks"},
+		     {"design --sched fp --period 1500ns /dev/null", 2, "/dev/null:1:1: no tasks"},
+		     {"design --sched fp /dev/null", 2, "--period is required"},
 		     {"list --cgroup-root /nowhere", 2, "/nowhere: not a directory"},
 	     }) {
 		auto ran = dlgroup(bad.arguments);
@@ -303,6 +319,94 @@ TEST_F(Cli, BadInput)
 		EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "5000 20000\n")
 			<< bad.arguments;
 	}
+}
+
+TEST_F(Cli, Check)
+{
+	made_.write("tasks", "1ms 5ms 10ms\n2.5ms 20ms 20ms\n");
+	auto file = made_.path("tasks").string();
+	auto ran = dlgroup("check --sched fp --runtime 2ms --period 4ms " + file);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.err, "");
+	EXPECT_EQ(ran.out, R"(schedulable by fp-response: 2ms/4ms on 1 CPU (50 % of 1 CPU = 0.50 CPU)
+TASK       RUNTIME     DEADLINE       PERIOD     RESPONSE        SLACK
+1              1ms          5ms         10ms          5ms            0
+2            2.5ms         20ms         20ms        9.5ms       10.5ms
+)");
+	ran = dlgroup("check --sched fp --runtime 5ms --period 8ms - <" + file);
+	EXPECT_EQ(ran.status, 3);
+	EXPECT_EQ(lines(ran.out)[0],
+		  "unschedulable by fp-response: 5ms/8ms on 1 CPU (62.5 % of 1 CPU = 0.63 CPU): task 1 "
+		  "misses: 5ms after the start it needs 1ms and gets 0");
+	// No kernel and no cgroup is looked at.
+	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --root /nowhere check --sched edf --runtime 3ms "
+			"--period 4ms --explain " + file).status, 0);
+	ran = dlgroup("check --sched edf --runtime 3ms --period 4ms --cpus 2 " + file);
+	EXPECT_EQ(ran.status, 3);
+	EXPECT_TRUE(ran.out.starts_with("not proved: 3ms/4ms on 2 CPUs")) << ran.out;
+}
+
+TEST_F(Cli, CheckJson)
+{
+	made_.write("tasks", R"({"tasks": [{"name": "control", "runtime": "1ms", "deadline": "5ms",
+		"period": "10ms"}, {"runtime": "2.5ms", "deadline": "20ms", "period": "20ms"}]})");
+	auto ran = dlgroup("check --json --sched fp --runtime 5ms --period 8ms --explain " +
+			   made_.path("tasks").string());
+	EXPECT_EQ(ran.status, 3);
+	auto json = nlohmann::json::parse(ran.out);
+	EXPECT_EQ(json["schema_version"], 1);
+	EXPECT_EQ(json["verdict"], "unschedulable");
+	EXPECT_EQ(json["method"], "fp-response");
+	EXPECT_EQ(json["tasks"][0]["name"], "control");
+	EXPECT_EQ(json["tasks"][0]["response_ns"], 7000000);
+	EXPECT_EQ(json["tasks"][0]["slack_ns"], -2000000);
+	EXPECT_EQ(json["tasks"][1]["slack_ns"], 10500000);
+	EXPECT_EQ(json["witness"]["instant_ns"], 5000000);
+	EXPECT_EQ(json["witness"]["demand_ns"], 1000000);
+	EXPECT_EQ(json["witness"]["supply_ns"], 0);
+	EXPECT_FALSE(json["explain"].empty());
+}
+
+TEST_F(Cli, Design)
+{
+	// Against the order of priorities that it needs.
+	made_.write("tasks", "2.5ms 20ms 20ms\n1ms 5ms 10ms\n");
+	auto file = made_.path("tasks").string();
+	auto ran = dlgroup("design --sched fp --prio dm --period 4ms " + file);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.out, R"(runtime 2ms is enough by fp-response
+cpu.rt.max: 2000 4000: 2ms/4ms on 1 CPU (50 % of 1 CPU = 0.50 CPU)
+TASK       RUNTIME     DEADLINE       PERIOD     RESPONSE        SLACK
+1            2.5ms         20ms         20ms        9.5ms       10.5ms
+2              1ms          5ms         10ms          5ms            0
+)");
+	// The exact one has 1 ns, the line whole microseconds.
+	made_.write("tasks", "1000001ns 5ms 10ms\n2.5ms 20ms 20ms\n");
+	ran = dlgroup("design --json --sched edf --period 4ms --cpus 1 " + file);
+	EXPECT_EQ(ran.status, 0);
+	auto json = nlohmann::json::parse(ran.out);
+	auto least = json["runtime_ns"].get<long>();
+	EXPECT_GT(least, 2000000);
+	EXPECT_EQ(json["cpu_rt_max"], "2001 4000");
+	EXPECT_EQ(json["period_ns"], 4000000);
+	EXPECT_EQ(json["cpus"], 1);
+	auto check = [&](long runtime) {
+		return dlgroup("check --sched edf --period 4ms --runtime " + std::to_string(runtime) +
+			       "ns " + file).status;
+	};
+	EXPECT_EQ(check(least), 0);
+	EXPECT_EQ(check(least - 1), 3);
+	made_.write("tasks", "6ms 5ms 10ms\n");
+	ran = dlgroup("design --json --sched edf --period 4ms " + file);
+	EXPECT_EQ(ran.status, 3);
+	json = nlohmann::json::parse(ran.out);
+	EXPECT_EQ(json["verdict"], "unschedulable");
+	EXPECT_TRUE(json["runtime_ns"].is_null());
+	EXPECT_TRUE(json["cpu_rt_max"].is_null());
+	// What an ordinary user cannot write is said.
+	made_.write("tasks", "1us 50ms 50ms\n");
+	EXPECT_NE(dlgroup("design --sched fp --period 10ms " + file).err.find("CAP_SYS_NICE"),
+		  std::string::npos);
 }
 
 TEST_F(Cli, FailuresInJson)
@@ -403,7 +507,7 @@ protected:
 TEST_F(InStep, HelpNamesEveryVerb)
 {
 	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "rm", "run", "attach", "detach",
-				   "features", "doctor"}));
+				   "features", "doctor", "check", "design"}));
 	EXPECT_EQ(global_, (Options{"--help", "--version", "--json", "--root", "--cgroup-root"}));
 	EXPECT_EQ(own_["attach"], (Options{"--fifo", "--rr", "--dry-run"}));
 	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --version").status, 0);

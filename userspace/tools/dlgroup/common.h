@@ -35,6 +35,13 @@ struct Options {
 	bool headroom = false;
 	std::vector<pid_t> pids;
 	std::vector<std::string> command;
+	// For the analysis.
+	std::string file;
+	std::string scheduler;
+	std::string priorities;
+	std::string latency;
+	unsigned cpu_count = 1;
+	bool explain = false;
 };
 
 struct Context {
@@ -97,5 +104,8 @@ Result<int> attach(const Context &context);
 Result<int> detach(const Context &context);
 Result<int> features(const Context &context);
 Result<int> doctor(const Context &context);
+// These look at no kernel and no cgroup.
+Result<int> check(const Options &options);
+Result<int> design(const Options &options);
 
 } // namespace dlgroup::tool

@@ -22,12 +22,19 @@ public:
 
 private:
 	using Verb = Result<int> (*)(const Context &);
+	using OfflineVerb = Result<int> (*)(const Options &);
 
-	CLI::App *verb(const char *name, const char *help, Verb function)
+	template <class Function>
+	CLI::App *verb(const char *name, const char *help, Function function)
 	{
 		auto *sub = app_.add_subcommand(name, help);
 		sub->fallthrough(); // --json and the like may stand anywhere
-		sub->callback([this, function] { function_ = function; });
+		sub->callback([this, function] {
+			if constexpr (std::is_convertible_v<Function, Verb>)
+				function_ = function;
+			else
+				offline_ = function;
+		});
 		return sub;
 	}
 	void add_target(CLI::App *sub, bool required = true)
@@ -55,6 +62,26 @@ private:
 				->type_name("PRIORITY");
 		fifo->excludes(rr);
 	}
+	void add_question(CLI::App *sub)
+	{
+		sub->add_option("--sched", options_.scheduler,
+				"how the group's tasks are scheduled: edf, or fp by priority")
+			->required()
+			->check(CLI::IsMember({"edf", "fp"}));
+		sub->add_option("--prio", options_.priorities,
+				"priorities by deadline (dm) or period (rm), not as in FILE")
+			->check(CLI::IsMember({"dm", "rm"}));
+		sub->add_option("--period", options_.period, "period of the reservation")
+			->required();
+		sub->add_option("--cpus", options_.cpu_count, "number of CPUs of the group")
+			->check(CLI::Range(1, 65536));
+		sub->add_option("--latency", options_.latency,
+				"by how much the reservation can be served late");
+		sub->add_flag("--explain", options_.explain, "tell the reasoning");
+		sub->add_option("FILE", options_.file,
+				"lines: runtime deadline period; or JSON; - is standard input")
+			->required();
+	}
 	void add_dry_run(CLI::App *sub)
 	{
 		sub->add_flag("--dry-run", options_.dry_run,
@@ -64,6 +91,7 @@ private:
 	CLI::App app_{"Guaranteed CPU time for cgroups", "dlgroup"};
 	Options options_;
 	Verb function_ = nullptr;
+	OfflineVerb offline_ = nullptr;
 };
 
 CommandLine::CommandLine()
@@ -120,6 +148,15 @@ CommandLine::CommandLine()
 
 	add_target(verb("doctor", "find what would spoil a guarantee, and how to mend it",
 			doctor), false);
+
+	auto *check_verb = verb("check", "tell whether tasks meet their deadlines in a reservation",
+				check);
+	check_verb->add_option("--runtime", options_.runtime, "runtime of the reservation")
+		->required();
+	add_question(check_verb);
+
+	add_question(verb("design", "find the smallest runtime in which tasks meet their deadlines",
+			  design));
 }
 
 std::optional<int> CommandLine::parse(std::vector<std::string> arguments)
@@ -148,6 +185,8 @@ std::optional<int> CommandLine::parse(std::vector<std::string> arguments)
 
 Result<int> CommandLine::carry_out()
 {
+	if (offline_)
+		return offline_(options_);
 	auto roots = find_roots(options_);
 	if (!roots)
 		return tl::unexpected(roots.error());

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// check and design: what a task set needs, before any kernel is asked for it.
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "common.h"
+
+#include <dlgroup/analysis.h>
+
+namespace dlgroup::tool {
+
+namespace {
+
+struct Question {
+	TaskSet set;
+	Scheduler scheduler = Scheduler::fp;
+	Supply supply;
+};
+
+Result<nanoseconds> time_option(const char *name, const std::string &text)
+{
+	auto time = parse_duration(text);
+	if (!time)
+		return bad_input(name, time.error().object + ": " + time.error().reason);
+	return time;
+}
+
+Result<Question> ask(const Options &options)
+{
+	Question question;
+	question.scheduler = options.scheduler == "edf" ? Scheduler::edf : Scheduler::fp;
+	if (!options.priorities.empty() && question.scheduler == Scheduler::edf)
+		return bad_input("--prio", "needs --sched fp: EDF has no priorities");
+	auto period = time_option("--period", options.period);
+	if (!period)
+		return tl::unexpected(period.error());
+	if (period->count() == 0)
+		return bad_input("--period", "is 0");
+	question.supply.period = question.supply.deadline = *period;
+	if (!options.runtime.empty()) {
+		auto runtime = time_option("--runtime", options.runtime);
+		if (!runtime)
+			return tl::unexpected(runtime.error());
+		if (*runtime > *period)
+			return bad_input("--runtime",
+					 fmt::format("the runtime {} is longer than the period {}",
+						     format_duration(*runtime), format_duration(*period)));
+		question.supply.runtime = *runtime;
+	}
+	if (!options.latency.empty()) {
+		auto latency = time_option("--latency", options.latency);
+		if (!latency)
+			return tl::unexpected(latency.error());
+		question.supply.latency = *latency;
+	}
+	auto set = read_task_set(options.file);
+	if (!set)
+		return tl::unexpected(set.error());
+	question.set = std::move(*set);
+	order_priorities(question.set, options.priorities == "dm"   ? PriorityOrder::deadline_monotonic
+				       : options.priorities == "rm" ? PriorityOrder::rate_monotonic
+								    : PriorityOrder::as_given);
+	return question;
+}
+
+const char *name_verdict(Verdict verdict)
+{
+	switch (verdict) {
+	case Verdict::schedulable:
+		return "schedulable";
+	case Verdict::unschedulable:
+		return "unschedulable";
+	case Verdict::not_proved:
+		break;
+	}
+	return "not proved";
+}
+
+Json time_json(const std::optional<nanoseconds> &time)
+{
+	return time ? Json(time->count()) : Json();
+}
+
+// What no 64 bit number holds is left out.
+Json work_json(u128 work)
+{
+	return work <= std::numeric_limits<std::int64_t>::max() ? Json(static_cast<std::int64_t>(work))
+								: Json();
+}
+
+std::string work_text(u128 work)
+{
+	return work <= std::numeric_limits<std::int64_t>::max()
+		       ? format_duration(nanoseconds(static_cast<std::int64_t>(work)))
+		       : "more than any 64 bit number of ns";
+}
+
+// The head of both answers; runtime_ns is the verb's own.
+Json head(const Options &options, const Question &question, const Analysis &analysis,
+	  const std::optional<nanoseconds> &runtime)
+{
+	auto out = answer();
+	out["verdict"] = name_verdict(analysis.verdict);
+	out["method"] = analysis.method.empty() ? Json() : Json(analysis.method);
+	if (!analysis.reason.empty())
+		out["reason"] = analysis.reason;
+	out["sched"] = options.scheduler;
+	out["runtime_ns"] = time_json(runtime);
+	out["period_ns"] = question.supply.period.count();
+	out["cpus"] = options.cpu_count;
+	return out;
+}
+
+void add_tasks(Json &out, const Options &options, const Question &question, const Analysis &analysis)
+{
+	out["tasks"] = Json::array();
+	for (std::size_t i = 0; i < question.set.size(); i++) {
+		const auto &task = question.set[i];
+		const auto &response = analysis.responses[i];
+		out["tasks"].push_back(
+			{{"name", task.name},
+			 {"runtime_ns", task.runtime.count()},
+			 {"deadline_ns", task.deadline.count()},
+			 {"period_ns", task.period.count()},
+			 {"response_ns", time_json(response)},
+			 {"slack_ns", response ? Json((task.deadline - *response).count()) : Json()}});
+	}
+	if (const auto &witness = analysis.witness)
+		out["witness"] = {{"task", question.set[witness->task].name},
+				  {"index", witness->task},
+				  {"instant_ns", witness->instant},
+				  {"demand_ns", work_json(witness->demand)},
+				  {"supply_ns", work_json(witness->supply)}};
+	if (options.explain)
+		out["explain"] = analysis.steps;
+}
+
+std::string because(const Question &question, const Analysis &analysis)
+{
+	auto text = analysis.reason;
+	if (const auto &witness = analysis.witness)
+		text += fmt::format("{}task {} misses: {} after the start it needs {} and gets {}",
+				    text.empty() ? "" : "; ", question.set[witness->task].name,
+				    work_text(witness->instant), work_text(witness->demand),
+				    work_text(witness->supply));
+	return text;
+}
+
+std::string in_total(const Supply &supply, unsigned cpus)
+{
+	return fmt::format("{}/{} on {} ({})", format_duration(supply.runtime),
+			   format_duration(supply.period), cpus == 1 ? "1 CPU" : fmt::format("{} CPUs", cpus),
+			   total(bandwidth(supply.runtime, supply.period), cpus));
+}
+
+void print_tasks(const Options &options, const Question &question, const Analysis &analysis)
+{
+	std::size_t width = 4;
+	for (const auto &task : question.set)
+		width = std::max(width, task.name.size());
+	print(fmt::format("{:<{}}  {:>12} {:>12} {:>12} {:>12} {:>12}", "TASK", width, "RUNTIME",
+			  "DEADLINE", "PERIOD", "RESPONSE", "SLACK"));
+	for (std::size_t i = 0; i < question.set.size(); i++) {
+		const auto &task = question.set[i];
+		const auto &response = analysis.responses[i];
+		print(fmt::format("{:<{}}  {:>12} {:>12} {:>12} {:>12} {:>12}", task.name, width,
+				  format_duration(task.runtime), format_duration(task.deadline),
+				  format_duration(task.period),
+				  response ? format_duration(*response) : "-",
+				  response ? format_duration(task.deadline - *response) : "-"));
+	}
+	if (options.explain)
+		for (const auto &step : analysis.steps)
+			print(step);
+}
+
+int exit_status(Verdict verdict)
+{
+	return static_cast<int>(verdict == Verdict::schedulable ? Status::ok : Status::refused);
+}
+
+} // namespace
+
+Result<int> check(const Options &options)
+{
+	auto question = ask(options);
+	if (!question)
+		return tl::unexpected(question.error());
+	const auto &supply = question->supply;
+	auto analysis = analyse(question->set, supply, question->scheduler, options.cpu_count);
+	if (options.json) {
+		auto out = head(options, *question, analysis, supply.runtime);
+		add_tasks(out, options, *question, analysis);
+		print(out);
+	} else {
+		auto why = because(*question, analysis);
+		print(fmt::format("{}{}: {}{}", name_verdict(analysis.verdict),
+				  analysis.method.empty() ? "" : " by " + analysis.method,
+				  in_total(supply, options.cpu_count), why.empty() ? "" : ": " + why));
+		print_tasks(options, *question, analysis);
+	}
+	return exit_status(analysis.verdict);
+}
+
+Result<int> design(const Options &options)
+{
+	auto question = ask(options);
+	if (!question)
+		return tl::unexpected(question.error());
+	auto &supply = question->supply;
+	auto period = whole_microseconds(supply.period);
+	if (!period)
+		return bad_input("--period", period.error().reason);
+
+	LeastRuntime least;
+	if (options.cpu_count == 1)
+		least = least_runtime(question->set, supply, question->scheduler);
+	// What is written is tested, not only what was found.
+	auto runtime = std::chrono::ceil<microseconds>(least.runtime.value_or(supply.period));
+	supply.runtime = runtime;
+	auto analysis = analyse(question->set, supply, question->scheduler, options.cpu_count);
+	if (analysis.verdict != Verdict::schedulable)
+		least.runtime.reset();
+
+	std::vector<std::string> notes;
+	std::optional<std::string> line;
+	if (least.runtime) {
+		line = file_text({false, runtime, *period, std::nullopt});
+		if (!least.exact)
+			notes.push_back("a smaller runtime may do: the search for it was given up");
+		if (runtime < kMinRuntime || *period < kMinPeriod || *period > kMaxPeriod)
+			notes.push_back(fmt::format(
+				"the kernel takes it from CAP_SYS_NICE only: runtime at least {}, "
+				"period {} to {}", format_duration(kMinRuntime),
+				format_duration(kMinPeriod), format_duration(kMaxPeriod)));
+	}
+	if (options.json) {
+		auto out = head(options, *question, analysis, least.runtime);
+		out["exact"] = least.exact;
+		out["cpu_rt_max"] = line ? Json(*line) : Json();
+		out["each_ppb"] = line ? Json(parts_per_billion(bandwidth(runtime, *period))) : Json();
+		add_tasks(out, options, *question, analysis);
+		out["notes"] = notes;
+		print(out);
+	} else if (line) {
+		print(fmt::format("runtime {} is enough by {}", format_duration(*least.runtime),
+				  analysis.method));
+		print(fmt::format("cpu.rt.max: {}: {}", *line, in_total(supply, options.cpu_count)));
+		print_tasks(options, *question, analysis);
+	} else {
+		print(fmt::format("{}: no runtime in {} is enough: {}", name_verdict(analysis.verdict),
+				  format_duration(supply.period), because(*question, analysis)));
+		print_tasks(options, *question, analysis);
+	}
+	if (!options.json)
+		for (const auto &note : notes)
+			say("design", note);
+	return exit_status(analysis.verdict);
+}
+
+} // namespace dlgroup::tool
