@@ -72,6 +72,7 @@ extern const struct dl_group_test pi_tests[];
 extern const struct dl_group_test hotplug_tests[];
 extern const struct dl_group_test cpuset_tests[];
 extern const struct dl_group_test cgroup_tests[];
+extern const struct dl_group_test balance_tests[];
 
 /* Verdicts */
 void __noreturn __printf(3, 4) test_fail(const char *file, int line, const char *fmt, ...);
