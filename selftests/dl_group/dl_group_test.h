@@ -73,6 +73,7 @@ extern const struct dl_group_test hotplug_tests[];
 extern const struct dl_group_test cpuset_tests[];
 extern const struct dl_group_test cgroup_tests[];
 extern const struct dl_group_test balance_tests[];
+extern const struct dl_group_test events_tests[];
 
 /* Verdicts */
 void __noreturn __printf(3, 4) test_fail(const char *file, int line, const char *fmt, ...);
@@ -221,6 +222,11 @@ void nap_hog(struct task_shm *shm, void *arg);		/* arg: ns of each sleep */
 void ping_hog(struct task_shm *shm, void *arg);		/* arg: partner's task_shm */
 void fork_hog(struct task_shm *shm, void *arg);
 void sleeper(struct task_shm *shm, void *arg);
+
+/* Sections with preemption off that outrun any budget. */
+void overrun_setup(void);
+void overrun_hog(struct task_shm *shm, void *arg);	/* until stopped; value: the longest */
+void overrun_remove(void);		/* what overrun_setup() has made */
 void spin_ns(u64 ns);			/* of CPU time */
 
 /* As somebody without rights; fn returns 0 or -errno, which is returned. */
@@ -244,8 +250,26 @@ struct supply {
 	u64 max_late_switch;		/* longest run on after a throttle */
 };
 
-void trace_start(void);
+/* What the server of a group did on one CPU. */
+struct server_events {
+	u64 nr_start, nr_stop;
+	u64 charged;			/* ns */
+};
+
+/* What became of a write to cpu.rt.max. */
+struct decision {
+	u64 ts;				/* ns, 0: none yet */
+	int cpu;			/* -1: not about a CPU */
+	int rule;			/* 1: CPU, 2: hierarchy, 3: tasks, 4: rights */
+	u64 asked, free;		/* of UNIT */
+	int result;			/* 0 or -errno */
+};
+
+void trace_start(void);			/* of the supply */
+void trace_start_servers(void);		/* of the rest */
 void trace_stop(void);
+void trace_server(u64 id, int cpu, struct server_events *s);
+void trace_decision(u64 id, int cpu, struct decision *d);
 void trace_supply(struct supply *s);
 u64 trace_running(int cpu, const pid_t *pids, int nr, u64 from, u64 to);
 u64 trace_gap(int cpu, const pid_t *pids, int nr, u64 from, u64 to);

@@ -25,7 +25,7 @@
 static const struct dl_group_test *const areas[] = {
 	tools_tests, interface_tests, errno_tests, delegation_tests, admission_tests,
 	supply_tests, enforcement_tests, class_tests, attach_tests, pi_tests,
-	hotplug_tests, cpuset_tests, cgroup_tests, balance_tests,
+	hotplug_tests, cpuset_tests, cgroup_tests, balance_tests, events_tests,
 };
 
 /* How long what a test leaves behind may take to go, asynchronously. */

@@ -72,11 +72,10 @@ static void any_window(void)
 		}
 }
 
-/* A loop with preemption off that outruns any budget. */
 static int semaphore = -1;
 static unsigned int nr_ops;
 
-static void no_preemption(struct task_shm *shm, void *arg)
+void overrun_hog(struct task_shm *shm, void *arg)
 {
 	struct sembuf *ops = calloc(nr_ops, sizeof(*ops));
 
@@ -94,13 +93,8 @@ static void no_preemption(struct task_shm *shm, void *arg)
 	}
 }
 
-static void overrun_paid_back(void)
+void overrun_setup(void)
 {
-	struct task t = { .group = "", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
-			  .fn = no_preemption };
-	/* wakes up in the middle of the section, where nothing else is runnable */
-	struct task napper = { .cpu = cpus[0], .fn = nap_hog, .arg = (void *)700000L };
-	u64 start, before, got, bound, length, ran;
 	int values[4];
 	FILE *sem = fopen("/proc/sys/kernel/sem", "re");
 
@@ -112,6 +106,17 @@ static void overrun_paid_back(void)
 			values[3]));
 	semaphore = semget(IPC_PRIVATE, 1, 0600);
 	expect(semaphore >= 0, "semget: %s", strerror(errno));
+}
+
+static void overrun_paid_back(void)
+{
+	struct task t = { .group = "", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
+			  .fn = overrun_hog };
+	/* wakes up in the middle of the section, where nothing else is runnable */
+	struct task napper = { .cpu = cpus[0], .fn = nap_hog, .arg = (void *)700000L };
+	u64 start, before, got, bound, length, ran;
+
+	overrun_setup();
 	g_set("", "1000 20000");
 	task_prepare(&napper);
 	task_prepare(&t);
@@ -137,7 +142,7 @@ static void overrun_paid_back(void)
 	       "received %llu ns in %llu ns: the overruns are not paid back", got, length);
 }
 
-static void remove_semaphore(void)
+void overrun_remove(void)
 {
 	struct seminfo info;
 	int i, max = semctl(0, 0, SEM_INFO, &info);
@@ -319,7 +324,7 @@ const struct dl_group_test enforcement_tests[] = {
 	{ "any_window", "enforcement", "no window has more than is due", .needs = NEED_TRACE,
 	  .run = any_window },
 	{ "overrun_paid_back", "enforcement", "what is overrun with preemption off is paid back",
-	  .needs = NEED_SYSVIPC | NEED_TRACE, .run = overrun_paid_back, .cleanup = remove_semaphore },
+	  .needs = NEED_SYSVIPC | NEED_TRACE, .run = overrun_paid_back, .cleanup = overrun_remove },
 	{ "rewrite_same", "enforcement", "rewriting the same number gains nothing",
 	  .run = rewrite_same },
 	{ "rewrite_other", "enforcement", "alternating two numbers gains nothing",

@@ -15,6 +15,7 @@ static const struct {
 	{ "cpu.rt.max", 0644 },
 	{ "cpu.rt.max.effective.local", 0444 },
 	{ "cpu.rt.stat", 0444 },
+	{ "cpu.rt.events", 0444 },
 };
 
 static void files_present(void)

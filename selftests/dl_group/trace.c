@@ -3,7 +3,8 @@
  * What the scheduler really gave, from its tracepoints: sched_switch tells when
  * somebody ran, sched_stat_runtime how much he was charged (interrupts left
  * out), sched_dl_group_replenish and sched_dl_group_throttle what the group's
- * servers did. Read in binary: text has microseconds only.
+ * servers did; the other events of groups are checked against the rest. Read in
+ * binary: text has microseconds only.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,11 +18,18 @@
 
 #define BUFFER_KB	8192
 
-enum event_type { EV_SWITCH, EV_RUNTIME, EV_REPLENISH, EV_THROTTLE, NR_EVENTS };
+enum event_type {
+	EV_SWITCH, EV_RUNTIME, EV_REPLENISH, EV_THROTTLE,
+	EV_START, EV_STOP, EV_CHARGE, EV_ADMISSION,
+	NR_EVENTS,
+	NR_SUPPLY = EV_START	/* these tell of the supply */
+};
 
 static const char *const event_names[NR_EVENTS] = {
 	"sched_switch", "sched_stat_runtime",
 	"sched_dl_group_replenish", "sched_dl_group_throttle",
+	"sched_dl_group_start", "sched_dl_group_stop",
+	"sched_dl_group_charge", "sched_dl_group_admission",
 };
 
 struct field {
@@ -32,12 +40,15 @@ struct event {
 	u64 ts;
 	enum event_type type;
 	pid_t prev, pid;	/* switch: from, to; runtime: whose */
-	u64 value;		/* runtime: ns; replenish, throttle: cgroup */
+	u64 value;		/* runtime: ns; of groups: cgroup */
+	u64 delta;		/* charge: ns */
+	struct decision decision;
 };
 
 static struct {
 	unsigned int id[NR_EVENTS];
 	struct field prev, next, pid, runtime, group[NR_EVENTS];
+	struct field delta, cpu_field, rule, asked, free, result;
 	struct event *events;
 	size_t nr, size;
 	int cpu;		/* whose events are read, -1: none */
@@ -83,7 +94,7 @@ const char *trace_check(bool any_kernel)
 
 	if (!tracing_dir())
 		return "no tracefs: needs CONFIG_FTRACE";
-	for (i = 0; i < (any_kernel ? EV_REPLENISH : NR_EVENTS); i++)
+	for (i = 0; i < (any_kernel ? EV_REPLENISH : NR_SUPPLY); i++)
 		if (access(event_file(i, "format"), R_OK))
 			return i < EV_REPLENISH ?
 			       "no scheduler tracepoints: needs CONFIG_TRACEPOINTS" :
@@ -132,6 +143,18 @@ static void load_format(int type)
 		ok = find_field(format, "pid", &trace.pid) &&
 		     find_field(format, "runtime", &trace.runtime);
 		break;
+	case EV_CHARGE:
+		ok = find_field(format, "cgroup", &trace.group[type]) &&
+		     find_field(format, "delta", &trace.delta);
+		break;
+	case EV_ADMISSION:
+		ok = find_field(format, "cgroup", &trace.group[type]) &&
+		     find_field(format, "cpu", &trace.cpu_field) &&
+		     find_field(format, "rule", &trace.rule) &&
+		     find_field(format, "asked", &trace.asked) &&
+		     find_field(format, "free", &trace.free) &&
+		     find_field(format, "result", &trace.result);
+		break;
 	default:
 		ok = find_field(format, "cgroup", &trace.group[type]) ||
 		     find_field(format, "cgroup_id", &trace.group[type]) ||
@@ -140,7 +163,7 @@ static void load_format(int type)
 	expect(ok, "%s lacks a field:\n%s", event_names[type], format);
 }
 
-void trace_start(void)
+static void start(int from, int to)
 {
 	char file[128];
 	int i;
@@ -150,7 +173,7 @@ void trace_start(void)
 	must(file_write(instance("tracing_on"), "0"));
 	must(file_write(instance("trace_clock"), "mono"));
 	must(file_write(instance("buffer_size_kb"), "%d", BUFFER_KB));
-	for (i = 0; i < NR_EVENTS; i++) {
+	for (i = from; i < to; i++) {
 		/* a kernel without reservations has two of the four */
 		if (access(event_file(i, "format"), R_OK))
 			continue;
@@ -159,6 +182,16 @@ void trace_start(void)
 		must(file_write(instance(file), "1"));
 	}
 	must(file_write(instance("tracing_on"), "1"));
+}
+
+void trace_start(void)
+{
+	start(0, NR_SUPPLY);
+}
+
+void trace_start_servers(void)
+{
+	start(NR_SUPPLY, NR_EVENTS);
 }
 
 void trace_stop(void)
@@ -215,6 +248,21 @@ static void add_event(u64 ts, const unsigned char *record)
 	case EV_RUNTIME:
 		e->pid = get(record, trace.pid);
 		e->value = get(record, trace.runtime);
+		break;
+	case EV_CHARGE:
+		e->value = get(record, trace.group[type]);
+		e->delta = get(record, trace.delta);
+		break;
+	case EV_ADMISSION:
+		e->value = get(record, trace.group[type]);
+		e->decision = (struct decision){
+			.ts	= ts,
+			.cpu	= (int)get(record, trace.cpu_field),
+			.rule	= (int)get(record, trace.rule),
+			.asked	= get(record, trace.asked),
+			.free	= get(record, trace.free),
+			.result	= (int)get(record, trace.result),
+		};
 		break;
 	default:
 		e->value = get(record, trace.group[type]);
@@ -369,6 +417,54 @@ void trace_supply(struct supply *s)
 		default:
 			break;
 		}
+	}
+}
+
+/* What the servers of a group did on one CPU. */
+void trace_server(u64 id, int cpu, struct server_events *s)
+{
+	bool started = false;
+	size_t i;
+
+	load_events(cpu);
+	*s = (struct server_events){};
+	for (i = 0; i < trace.nr; i++) {
+		const struct event *e = &trace.events[i];
+
+		if (e->value != id)
+			continue;
+		switch (e->type) {
+		case EV_START:
+			expect(!started, "CPU %d: started, and not stopped since", cpu);
+			started = true;
+			s->nr_start++;
+			break;
+		case EV_STOP:
+			expect(started, "CPU %d: stopped, and not started before", cpu);
+			started = false;
+			s->nr_stop++;
+			break;
+		case EV_CHARGE:
+			expect(started, "CPU %d: charged, and not started before", cpu);
+			s->charged += e->delta;
+			break;
+		default:
+			break;
+		}
+	}
+}
+
+/* Is there a decision about a group on one CPU that is later than @d? */
+void trace_decision(u64 id, int cpu, struct decision *d)
+{
+	size_t i;
+
+	load_events(cpu);
+	for (i = 0; i < trace.nr; i++) {
+		const struct event *e = &trace.events[i];
+
+		if (e->type == EV_ADMISSION && e->value == id && e->ts > d->ts)
+			*d = e->decision;
 	}
 }
 
