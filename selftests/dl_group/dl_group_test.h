@@ -269,7 +269,7 @@ void trace_start(void);			/* of the supply */
 void trace_start_servers(void);		/* of the rest */
 void trace_stop(void);
 void trace_server(u64 id, int cpu, struct server_events *s);
-void trace_decision(u64 id, int cpu, struct decision *d);
+void trace_decision(u64 id, struct decision *d);
 void trace_supply(struct supply *s);
 u64 trace_running(int cpu, const pid_t *pids, int nr, u64 from, u64 to);
 u64 trace_gap(int cpu, const pid_t *pids, int nr, u64 from, u64 to);

@@ -393,15 +393,12 @@ static void trace_agrees(void)
 	figure(charged, "charged");
 }
 
-/* The last one, on whatever CPU it was taken. */
 static void expect_decision(const char *g, struct decision want, const char *what)
 {
-	struct decision d = {};
-	int i;
+	struct decision d;
 
 	trace_stop();
-	for (i = 0; i < nr_cpus; i++)
-		trace_decision(g_id(g), cpus[i], &d);
+	trace_decision(g_id(g), &d);
 	expect(d.ts, "%s: no event", what);
 	expect(d.result == want.result && d.rule == want.rule && d.cpu == want.cpu,
 	       "%s: rule %d, CPU %d, result %d; expected rule %d, CPU %d, result %d", what, d.rule,

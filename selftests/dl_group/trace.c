@@ -18,6 +18,9 @@
 
 #define BUFFER_KB	8192
 
+#define NO_CPU		(-1)
+#define ALL_CPUS	(-2)
+
 enum event_type {
 	EV_SWITCH, EV_RUNTIME, EV_REPLENISH, EV_THROTTLE,
 	EV_START, EV_STOP, EV_CHARGE, EV_ADMISSION,
@@ -41,6 +44,7 @@ struct event {
 	enum event_type type;
 	pid_t prev, pid;	/* switch: from, to; runtime: whose */
 	u64 value;		/* runtime: ns; of groups: cgroup */
+	int cpu;		/* of groups: whose server */
 	u64 delta;		/* charge: ns */
 	struct decision decision;
 };
@@ -48,11 +52,11 @@ struct event {
 static struct {
 	unsigned int id[NR_EVENTS];
 	struct field prev, next, pid, runtime, group[NR_EVENTS];
-	struct field delta, cpu_field, rule, asked, free, result;
+	struct field cpus[NR_EVENTS], delta, rule, asked, free, result;
 	struct event *events;
 	size_t nr, size;
-	int cpu;		/* whose events are read, -1: none */
-} trace = { .cpu = -1 };
+	int cpu;		/* whose events are read */
+} trace = { .cpu = NO_CPU };
 
 static const char *tracing_dir(void)
 {
@@ -143,13 +147,19 @@ static void load_format(int type)
 		ok = find_field(format, "pid", &trace.pid) &&
 		     find_field(format, "runtime", &trace.runtime);
 		break;
+	case EV_START:
+	case EV_STOP:
+		ok = find_field(format, "cgroup", &trace.group[type]) &&
+		     find_field(format, "cpu", &trace.cpus[type]);
+		break;
 	case EV_CHARGE:
 		ok = find_field(format, "cgroup", &trace.group[type]) &&
+		     find_field(format, "cpu", &trace.cpus[type]) &&
 		     find_field(format, "delta", &trace.delta);
 		break;
 	case EV_ADMISSION:
 		ok = find_field(format, "cgroup", &trace.group[type]) &&
-		     find_field(format, "cpu", &trace.cpu_field) &&
+		     find_field(format, "cpu", &trace.cpus[type]) &&
 		     find_field(format, "rule", &trace.rule) &&
 		     find_field(format, "asked", &trace.asked) &&
 		     find_field(format, "free", &trace.free) &&
@@ -197,7 +207,7 @@ void trace_start_servers(void)
 void trace_stop(void)
 {
 	must(file_write(instance("tracing_on"), "0"));
-	trace.cpu = -1;
+	trace.cpu = NO_CPU;
 }
 
 /* Events keep an instance alive, so they go first. */
@@ -249,15 +259,21 @@ static void add_event(u64 ts, const unsigned char *record)
 		e->pid = get(record, trace.pid);
 		e->value = get(record, trace.runtime);
 		break;
+	case EV_START:
+	case EV_STOP:
+		e->value = get(record, trace.group[type]);
+		e->cpu = get(record, trace.cpus[type]);
+		break;
 	case EV_CHARGE:
 		e->value = get(record, trace.group[type]);
+		e->cpu = get(record, trace.cpus[type]);
 		e->delta = get(record, trace.delta);
 		break;
 	case EV_ADMISSION:
 		e->value = get(record, trace.group[type]);
 		e->decision = (struct decision){
 			.ts	= ts,
-			.cpu	= (int)get(record, trace.cpu_field),
+			.cpu	= (int)get(record, trace.cpus[type]),
 			.rule	= (int)get(record, trace.rule),
 			.asked	= get(record, trace.asked),
 			.free	= get(record, trace.free),
@@ -320,17 +336,13 @@ static void parse_page(const unsigned char *page, size_t len)
 	}
 }
 
-static void load_events(int cpu)
+static void read_buffer(int cpu)
 {
 	unsigned char page[65536];
 	char file[64];
 	ssize_t len;
 	int fd;
 
-	if (trace.cpu == cpu)
-		return;
-	trace.nr = 0;
-	trace.cpu = cpu;
 	snprintf(file, sizeof(file), "per_cpu/cpu%d/trace_pipe_raw", cpu);
 	fd = open(instance(file), O_RDONLY | O_NONBLOCK);
 	expect(fd >= 0, "open %s: %s", instance(file), strerror(errno));
@@ -338,6 +350,36 @@ static void load_events(int cpu)
 		parse_page(page, len);
 	expect(!len || errno == EAGAIN, "read %s: %s", instance(file), strerror(errno));
 	close(fd);
+}
+
+static void load_events(int cpu)
+{
+	if (trace.cpu == cpu)
+		return;
+	trace.nr = 0;
+	trace.cpu = cpu;
+	read_buffer(cpu);
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct event *x = a, *y = b;
+
+	return x->ts < y->ts ? -1 : x->ts > y->ts;
+}
+
+/* An event of one CPU's server is in the buffer of whoever held its runqueue. */
+static void load_all_events(void)
+{
+	int i;
+
+	if (trace.cpu == ALL_CPUS)
+		return;
+	trace.nr = 0;
+	trace.cpu = ALL_CPUS;
+	for (i = 0; i < nr_cpus; i++)
+		read_buffer(cpus[i]);
+	qsort(trace.events, trace.nr, sizeof(*trace.events), by_time);
 }
 
 static bool among(pid_t pid, const pid_t *pids, int nr)
@@ -426,12 +468,12 @@ void trace_server(u64 id, int cpu, struct server_events *s)
 	bool started = false;
 	size_t i;
 
-	load_events(cpu);
+	load_all_events();
 	*s = (struct server_events){};
 	for (i = 0; i < trace.nr; i++) {
 		const struct event *e = &trace.events[i];
 
-		if (e->value != id)
+		if (e->value != id || e->cpu != cpu)
 			continue;
 		switch (e->type) {
 		case EV_START:
@@ -454,16 +496,17 @@ void trace_server(u64 id, int cpu, struct server_events *s)
 	}
 }
 
-/* Is there a decision about a group on one CPU that is later than @d? */
-void trace_decision(u64 id, int cpu, struct decision *d)
+/* The last decision about a group; without a time if there is none. */
+void trace_decision(u64 id, struct decision *d)
 {
 	size_t i;
 
-	load_events(cpu);
+	*d = (struct decision){};
+	load_all_events();
 	for (i = 0; i < trace.nr; i++) {
 		const struct event *e = &trace.events[i];
 
-		if (e->type == EV_ADMISSION && e->value == id && e->ts > d->ts)
+		if (e->type == EV_ADMISSION && e->value == id)
 			*d = e->decision;
 	}
 }
