@@ -168,7 +168,8 @@ static void partition_keeps_bandwidth(void)
  */
 static void rebuild_while_leaving(void)
 {
-	struct task dl = { .cpu = ANY_CPU, .fn = sleeper };
+	/* uses its runtime up, so that its zero-lag time is its deadline */
+	struct task dl = { .cpu = ANY_CPU, .fn = plain_hog };
 	int i, cpu = cpus[nr_cpus - 1];
 
 	g_make("one");
@@ -177,14 +178,15 @@ static void rebuild_while_leaving(void)
 	g_set("one", "%d 100000", 90000 - 30000 / nr_cpus);
 	task_start(&dl);
 	for (i = 0; i < 3; i++) {
-		must(set_deadline(dl.pid, MSEC(50), MSEC(1000)));
-		sleep_ms(20);
+		must(set_deadline(dl.pid, MSEC(250), MSEC(1000)));
+		sleep_ms(400);
 		must(set_policy(dl.pid, SCHED_OTHER, 0));
 		set_partition("p", cpu, "root");
 		must(g_write("p", "cpuset.cpus.partition", "member"));
 		sleep_ms(1100);
 	}
-	expect_refused(set_deadline(dl.pid, MSEC(31), MSEC(100)), EBUSY);
+	expect(set_deadline(dl.pid, MSEC(31), MSEC(100)) == -EBUSY,
+	       "31 %% of a CPU are admitted where 30 %% are left");
 	must(set_deadline(dl.pid, MSEC(29), MSEC(100)));
 	task_kill(&dl);
 }

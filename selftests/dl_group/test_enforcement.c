@@ -112,13 +112,17 @@ static void overrun_paid_back(void)
 {
 	struct task t = { .group = "", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
 			  .fn = overrun_hog };
-	/* wakes up in the middle of the section, where nothing else is runnable */
-	struct task napper = { .cpu = cpus[0], .fn = nap_hog, .arg = (void *)700000L };
+	/* One wakes up in the middle of the section, where nothing is runnable, and one after it. */
+	struct task napper[] = {
+		{ .cpu = cpus[0], .fn = nap_hog, .arg = (void *)3000000L },
+		{ .cpu = cpus[0], .fn = nap_hog, .arg = (void *)5000000L },
+	};
 	u64 start, before, got, bound, length, ran;
 
 	overrun_setup();
 	g_set("", "1000 20000");
-	task_prepare(&napper);
+	task_prepare(&napper[0]);
+	task_prepare(&napper[1]);
 	task_prepare(&t);
 	trace_start();
 	before = g_usage_ns("");
