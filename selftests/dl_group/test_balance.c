@@ -168,7 +168,8 @@ static void pinned_stays(void)
  */
 static void displaced_moves(void)
 {
-	u64 length = MSEC(1000), due = length * 36 / 100, high, low;
+	/* long enough that a budget cut off at an edge does not matter */
+	u64 length = MSEC(3000), due = length * 36 / 100, high, low;
 	struct task t[3] = {
 		{ .group = "", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[1] },
 		{ .group = "", .policy = SCHED_FIFO, .prio = 20, .cpu = ANY_CPU },
@@ -190,8 +191,7 @@ static void displaced_moves(void)
 	low = task_cpu_ns(t[0].pid) - low;
 	figure(high, "high.received");
 	figure(low, "low.received");
-	/* the window may cut off a budget or two */
-	expect(high >= at_least(due * 8 / 10), "the higher one received %llu ns of %llu", high,
+	expect(high >= at_least(due * 95 / 100), "the higher one received %llu ns of %llu", high,
 	       due);
 	if (lane_tight)
 		expect(low <= due / 20, "the lower one received %llu ns", low);
@@ -250,7 +250,7 @@ static void raised_moves(void)
 		{ .group = "", .policy = SCHED_FIFO, .prio = 20, .cpu = cpus[1] },
 		{ .group = "", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU },
 	};
-	u64 length = MSEC(1000), due = length * 36 / 100, raised, other;
+	u64 length = MSEC(3000), due = length * 36 / 100, raised, other;
 	int i;
 
 	if (nr_cpus > 2)
@@ -266,7 +266,7 @@ static void raised_moves(void)
 	sleep_ns(length);
 	raised = task_cpu_ns(t[2].pid) - raised;
 	other = task_cpu_ns(t[1].pid) - other;
-	expect(raised >= at_least(due * 8 / 10), "received %llu ns of %llu", raised, due);
+	expect(raised >= at_least(due * 95 / 100), "received %llu ns of %llu", raised, due);
 	if (lane_tight)
 		expect(other <= due / 5, "the lower one received %llu ns", other);
 }
