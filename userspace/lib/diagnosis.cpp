@@ -18,6 +18,7 @@ constexpr std::int64_t kFairPeriod_ns = 1000000000;
 // An idle state that takes longer to leave than the smallest runtime lasts
 // eats the whole of it.
 constexpr std::int64_t kDeepIdle_us = 100;
+constexpr int kMaxRtPriority = 99;
 
 std::string echo(const std::string &value, const std::filesystem::path &path)
 {
@@ -65,6 +66,7 @@ public:
 		sched_ext();
 		dl_tasks();
 		rt_outside();
+		rcu_boost();
 		for (auto i : reservations_) {
 			served(i);
 			fifo_in_zero(i);
@@ -328,23 +330,69 @@ private:
 	{
 		if (reservations_.empty())
 			return;
-		std::vector<Task> outside;
+		auto outside = tasks_outside();
 		std::vector<std::string> commands;
-		for (const auto &task : facts_.tasks) {
-			auto at = tree_.find(task.cgroup);
-			if (!task.is_fifo_or_rr() || task.kernel_thread ||
-			    (at && tree_.source_of(*at)) ||
-			    intersect(task.allowed, cpus_).empty())
-				continue;
-			outside.push_back(task);
+		for (const auto &task : outside)
 			commands.push_back(fmt::format("chrt -o -p 0 {}", task.tid));
-		}
 		if (!outside.empty())
 			add("rt-outside", Severity::note, name_cpus(cpus_),
 			    fmt::format("FIFO/RR tasks in no reservation: {}", name_tasks(outside)),
 			    "whatever their priority, they wait while a reservation is served; "
 			    "give them one (dlgroup set, dlgroup attach) or make them ordinary",
 			    join(commands));
+	}
+
+	// FIFO/RR tasks of users on these CPUs that no reservation holds.
+	std::vector<Task> tasks_outside() const
+	{
+		std::vector<Task> found;
+		for (const auto &task : facts_.tasks) {
+			auto at = tree_.find(task.cgroup);
+			if (task.is_fifo_or_rr() && !task.kernel_thread &&
+			    !(at && tree_.source_of(*at)) &&
+			    !intersect(task.allowed, cpus_).empty())
+				found.push_back(task);
+		}
+		return found;
+	}
+
+	// A task can be preempted in an RCU read-side section and wait there for its
+	// group's next budget, or behind a task of its group that uses each one up.
+	void rcu_boost()
+	{
+		const char *why = "a task of a reservation that is preempted in a read-side "
+				  "section keeps memory from being freed and CPUs from going "
+				  "offline for as long as it waits";
+		std::vector<Task> boosters;
+		bool preemptible = false;
+		for (const auto &task : facts_.tasks) {
+			preemptible |= task.kernel_thread && task.name == "rcu_preempt";
+			if (task.kernel_thread && task.name.starts_with("rcub/"))
+				boosters.push_back(task);
+		}
+		if (preemptible && boosters.empty())
+			add("rcu-boost", Severity::warning, "kernel", "does not boost RCU readers",
+			    why, "boot a kernel built with CONFIG_RCU_BOOST=y", false);
+		if (reservations_.empty())
+			return;
+		int highest = 0;
+		for (const auto &task : tasks_outside())
+			highest = std::max(highest, task.policy.priority);
+		std::vector<Task> low;
+		std::vector<std::string> commands;
+		for (const auto &task : boosters) {
+			auto enough = std::min(highest + 1, kMaxRtPriority);
+			if (task.policy.priority >= enough)
+				continue;
+			low.push_back(task);
+			commands.push_back(fmt::format("chrt -f -p {} {}", enough, task.tid));
+		}
+		if (!low.empty())
+			add("rcu-boost", Severity::warning, name_tasks(low),
+			    fmt::format("boosts RCU readers to less than priority {}, which is in "
+					"use outside reservations",
+					highest),
+			    why, join(commands));
 	}
 
 	std::vector<Task> tasks_sharing(std::size_t group) const
@@ -533,7 +581,7 @@ const std::vector<std::string> &finding_ids()
 	static const std::vector<std::string> ids{
 		"no-support", "cgroup-v1", "cpu-controller", "rt-runtime", "fair-server",
 		"irq-time", "cpu-frequency", "idle-states", "sched-ext", "dl-tasks",
-		"rt-outside", "nothing-served", "fifo-in-zero", "core-cookie", "cpus-missing",
+		"rt-outside", "rcu-boost", "nothing-served", "fifo-in-zero", "core-cookie", "cpus-missing",
 		"no-room", "unserved", "dl-miss"};
 	return ids;
 }

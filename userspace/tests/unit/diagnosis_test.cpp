@@ -272,6 +272,34 @@ TEST_F(DiagnosisTest, RtOutside)
 	tested().insert("rt-outside"); // its remedy is carried out in a VM
 }
 
+TEST_F(DiagnosisTest, RcuReadersNotBoosted)
+{
+	made_.add_task(15, "rcu_preempt", SCHED_FIFO, 1, "/", "0-1", true);
+	found_and_told("rcu-boost", "boot a kernel built with CONFIG_RCU_BOOST=y", [&] {
+		made_.add_task(16, "rcub/0", SCHED_FIFO, 1, "/", "0-1", true);
+	});
+}
+
+TEST_F(DiagnosisTest, RcuReadersBoostedTooLow)
+{
+	made_.add_task(15, "rcu_preempt", SCHED_FIFO, 1, "/", "0-1", true);
+	made_.add_task(16, "rcub/0", SCHED_FIFO, 20, "/", "0-1", true);
+	made_.add_task(60, "audio", SCHED_RR, 20, "/", "0-1");
+	EXPECT_FALSE(find("rcu-boost")); // nobody waits for a budget
+	reservation("/a", "5000 20000");
+	auto finding = find("rcu-boost");
+	ASSERT_TRUE(finding);
+	EXPECT_EQ(finding->object, "16 (rcub/0)");
+	EXPECT_EQ(finding->remedy, "chrt -f -p 21 16"); // carried out in a VM
+	made_.add_task(16, "rcub/0", SCHED_FIFO, 21, "/", "0-1", true);
+	EXPECT_FALSE(find("rcu-boost"));
+	// There is nothing above 99.
+	made_.add_task(60, "audio", SCHED_RR, 99, "/", "0-1");
+	EXPECT_EQ(find("rcu-boost")->remedy, "chrt -f -p 99 16");
+	made_.add_task(16, "rcub/0", SCHED_FIFO, 99, "/", "0-1", true);
+	EXPECT_FALSE(find("rcu-boost"));
+}
+
 TEST_F(DiagnosisTest, NothingServed)
 {
 	reservation("/a", "5000 20000", false);
