@@ -32,7 +32,7 @@ _dlgroup()
 	done
 
 	case $verb in
-	set) options+=" $reservation $policy --dry-run" ;;
+	set) options+=" $reservation $policy --plan --dry-run" ;;
 	run) options+=" $reservation $policy --name --dry-run" ;;
 	attach) options+=" $policy --dry-run" ;;
 	detach | rm) options+=' --dry-run' ;;
@@ -44,6 +44,10 @@ _dlgroup()
 	case $prev in
 	--root | --cgroup-root)
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
+		return
+		;;
+	--plan)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
 	--sched)

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <dlgroup/container.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
+#include <cstring>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 #include <fcntl.h>
@@ -15,11 +19,12 @@ extern char **environ;
 
 namespace dlgroup {
 
-Result<pid_t> container_pid(const std::string &name)
+namespace {
+
+// What a command prints; `failure` says what it means if it fails.
+Result<std::string> output_of(std::vector<std::string> command, const std::string &object,
+			      const std::string &failure)
 {
-	auto object = "container " + name;
-	if (name.empty() || name[0] == '-' || name.find('/') != name.npos)
-		return bad_input(object, "not the name of a container");
 	int out[2];
 	if (pipe(out))
 		return system_error("pipe", errno);
@@ -29,10 +34,12 @@ Result<pid_t> container_pid(const std::string &name)
 	posix_spawn_file_actions_addclose(&actions, out[0]);
 	posix_spawn_file_actions_addclose(&actions, out[1]);
 	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-	std::string command = "crun", verb = "state", argument = name;
-	char *argv[] = {command.data(), verb.data(), argument.data(), nullptr};
+	std::vector<char *> argv;
+	for (auto &word : command)
+		argv.push_back(word.data());
+	argv.push_back(nullptr);
 	pid_t child;
-	int error = posix_spawnp(&child, "crun", &actions, nullptr, argv, environ);
+	int error = posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
 	posix_spawn_file_actions_destroy(&actions);
 	close(out[1]);
 	std::string text;
@@ -42,16 +49,48 @@ Result<pid_t> container_pid(const std::string &name)
 		text.append(buffer, static_cast<std::size_t>(got));
 	close(out[0]);
 	if (error)
-		return system_error("crun", error);
+		return system_error(command[0], error);
 	int status = 0;
 	waitpid(child, &status, 0);
 	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		return fail(Status::failed, object, "crun knows no such container");
-	auto state = nlohmann::json::parse(text, nullptr, false);
+		return fail(Status::failed, object, failure);
+	return text;
+}
+
+} // namespace
+
+Result<pid_t> container_pid(const std::string &name)
+{
+	auto object = "container " + name;
+	if (name.empty() || name[0] == '-' || name.find('/') != name.npos)
+		return bad_input(object, "not the name of a container");
+	auto text = output_of({"crun", "state", name}, object, "crun knows no such container");
+	if (!text)
+		return tl::unexpected(text.error());
+	auto state = nlohmann::json::parse(*text, nullptr, false);
 	if (!state.is_object() || !state.contains("pid") || !state["pid"].is_number_integer() ||
 	    state["pid"].get<pid_t>() <= 0)
 		return fail(Status::failed, object, "has no process (crun state)");
 	return state["pid"].get<pid_t>();
+}
+
+Result<std::string> unit_cgroup(const std::string &name)
+{
+	auto object = "unit " + name;
+	// No pattern: that would name several.
+	if (name.empty() || !std::all_of(name.begin(), name.end(), [](char letter) {
+		    return std::isalnum(static_cast<unsigned char>(letter)) ||
+			   std::strchr(":-_.\\@", letter);
+	    }))
+		return bad_input(object, "not the name of a unit");
+	auto text = output_of({"systemctl", "show", "-p", "ControlGroup", "--value", "--", name},
+			      object, "systemctl cannot tell its cgroup (is systemd running?)");
+	if (!text)
+		return text;
+	auto group = trimmed(*text);
+	if (group.empty())
+		return fail(Status::failed, object, "has no cgroup: it is not active");
+	return group;
 }
 
 } // namespace dlgroup

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iostream>
 #include <sstream>
 #include <system_error>
 
@@ -62,6 +64,24 @@ tl::unexpected<Error> system_error(std::string object, int error)
 Result<std::string> read_file(const std::filesystem::path &path)
 {
 	return read_at(AT_FDCWD, path, path.string());
+}
+
+Result<std::string> read_input(const std::string &path)
+{
+	std::ostringstream text;
+	if (path == "-") {
+		text << std::cin.rdbuf();
+		return text.str();
+	}
+	errno = 0;
+	std::ifstream in(path);
+	if (in)
+		text << in.rdbuf();
+	// An empty file sets failbit too, a directory badbit.
+	if (!in.is_open() || in.bad() || errno == EISDIR)
+		return bad_input(path, std::string("cannot be read: ") +
+					       std::strerror(errno ? errno : EIO));
+	return text.str();
 }
 
 Result<void> write_file(const std::filesystem::path &path, std::string_view text)

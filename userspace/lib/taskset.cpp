@@ -4,19 +4,17 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iostream>
 #include <iterator>
 #include <map>
 #include <numeric>
 #include <optional>
 #include <set>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include <dlgroup/fs.h>
 
 namespace dlgroup {
 
@@ -397,20 +395,10 @@ Result<TaskSet> parse_task_set(std::string_view text, const std::string &name)
 
 Result<TaskSet> read_task_set(const std::string &path)
 {
-	std::ostringstream text;
-	if (path == "-") {
-		text << std::cin.rdbuf();
-		return parse_task_set(text.str(), "standard input");
-	}
-	errno = 0;
-	std::ifstream in(path);
-	if (in)
-		text << in.rdbuf();
-	// An empty file sets failbit too, a directory badbit.
-	if (!in.is_open() || in.bad() || errno == EISDIR)
-		return bad_input(path, std::string("cannot be read: ") +
-					       std::strerror(errno ? errno : EIO));
-	return parse_task_set(text.str(), path);
+	auto text = read_input(path);
+	if (!text)
+		return tl::unexpected(text.error());
+	return parse_task_set(*text, path == "-" ? "standard input" : path);
 }
 
 void order_priorities(TaskSet &set, PriorityOrder order)

@@ -250,6 +250,34 @@ std::string file_text(const Request &request)
 	return text;
 }
 
+Result<Request> parse_file_text(std::string_view text)
+{
+	auto bad = bad_input(quote(text), "not a line for cpu.rt.max: runtime and period in us "
+					  "such as '5000 20000', max or 0");
+	auto fields = split(text, " ", false);
+	if (fields.empty() || fields.size() > 3)
+		return bad;
+	Request request;
+	request.is_max = fields[0] == "max";
+	if (fields.size() == 1 && !request.is_max && fields[0] != "0")
+		return bad;
+	std::array<microseconds, 3> times{};
+	for (std::size_t i = request.is_max ? 1 : 0; i < fields.size(); i++) {
+		auto us = to_integer<std::uint64_t>(fields[i]);
+		if (!us || *us > kLongest_ns / 1000)
+			return bad;
+		times[i] = microseconds(static_cast<std::int64_t>(*us));
+	}
+	if (request.is_max)
+		return request;
+	request.runtime = times[0];
+	if (fields.size() > 1)
+		request.period = times[1];
+	if (fields.size() > 2)
+		request.deadline = times[2];
+	return check(request, quote(text));
+}
+
 Result<RtMax> parse_rt_max(std::string_view text)
 {
 	auto fields = split(text, " \t\n", false);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Containers and their cgroups.
+// Containers and units of systemd, and their cgroups.
 #pragma once
 
 #include <string>
@@ -10,5 +10,7 @@ namespace dlgroup {
 
 // The process of a running OCI container, as crun(1) knows it.
 Result<pid_t> container_pid(const std::string &name);
+// The cgroup of an active unit, as systemctl(1) knows it.
+Result<std::string> unit_cgroup(const std::string &name);
 
 } // namespace dlgroup

@@ -20,6 +20,8 @@ tl::unexpected<Error> system_error(std::string object, int error);
 Result<std::string> read_file(const std::filesystem::path &path);
 // One write(2) of the whole text; never creates the file.
 Result<void> write_file(const std::filesystem::path &path, std::string_view text);
+// A file that a user named; "-" is standard input.
+Result<std::string> read_input(const std::string &path);
 // Names of the directories in a directory, sorted; empty if it cannot be read.
 std::vector<std::string> directories_in(const std::filesystem::path &path);
 

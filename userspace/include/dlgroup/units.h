@@ -49,6 +49,8 @@ Result<Request> make_request(const std::string &runtime, const std::string &peri
 RtMax apply_request(const RtMax &old, const Request &request);
 // The text written to cpu.rt.max.
 std::string file_text(const Request &request);
+// The same text read back; a runtime that is not 0 needs its period.
+Result<Request> parse_file_text(std::string_view text);
 // The content of cpu.rt.max.
 Result<RtMax> parse_rt_max(std::string_view text);
 // "5ms/20ms", "max", "0".

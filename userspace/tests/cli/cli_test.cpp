@@ -274,7 +274,13 @@ TEST_F(Cli, BadInput)
 		     {"set /a 5ms/20ms --fifo 1", 2, "--root: tasks of another tree"},
 		     {"set /a 5ms/20ms -- ls", 2, "only run takes a command"},
 		     {"set /a 5ms/20ms extra", 2, "usage: "},
+		     {"set /a 5ms/20ms --plan x", 2, "RES excludes --plan"},
+		     {"set /a --runtime 5ms --plan x", 2, "--runtime excludes --plan"},
+		     {"set --plan /nowhere", 2, "/nowhere: cannot be read"},
+		     {"set --plan -", 2, "standard input: not JSON"},
 		     {"show", 2, "usage: TARGET is required"},
+		     {"show unit:", 2, "not the name of a unit"},
+		     {"show 'unit:a*'", 2, "not the name of a unit"},
 		     {"show /nope", 2, "/nope: no such cgroup"},
 		     {"show container:../x", 2, "not the name of a container"},
 		     {"rm /nope", 2, "/nope: no such cgroup"},
@@ -407,6 +413,139 @@ TASK       RUNTIME     DEADLINE       PERIOD     RESPONSE        SLACK
 	made_.write("tasks", "1us 50ms 50ms\n");
 	EXPECT_NE(dlgroup("design --sched fp --period 10ms " + file).err.find("CAP_SYS_NICE"),
 		  std::string::npos);
+}
+
+TEST_F(Cli, SetFromAPlan)
+{
+	made_.write("plan", R"([{"group": "/b", "cpu_rt_max": "1000 10000"},
+				{"group": "pid:42", "cpu_rt_max": "1500 5000"}])");
+	auto plan = " --plan " + made_.path("plan").string();
+	auto ran = dlgroup("set --dry-run" + plan);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(plain(ran.out), R"(echo '1000 10000' > ROOT/sys/fs/cgroup/b/cpu.rt.max
+echo '1500 5000' > ROOT/sys/fs/cgroup/a/cpu.rt.max
+)");
+	EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "5000 20000\n");
+	ran = dlgroup("set" + plan);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.out, R"(/b: 1ms/10ms on CPUs 0-1 (10 % of 2 CPUs = 0.20 CPU)
+/a: 1.5ms/5ms on CPUs 0-1 (30 % of 2 CPUs = 0.60 CPU)
+)");
+	EXPECT_EQ(ran.err, "dlgroup: /b: reserved 1ms/10ms, nothing in it is FIFO/RR and `fair` is "
+			   "not set\n");
+	EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "1500 5000\n");
+	auto json = nlohmann::json::parse(dlgroup("set --json" + plan).out);
+	EXPECT_EQ(json["schema_version"], 1);
+	EXPECT_EQ(json["groups"].size(), 2U);
+	EXPECT_EQ(json["groups"][1]["total"]["text"], "30 % of 2 CPUs = 0.60 CPU");
+}
+
+TEST_F(Cli, SetFromADesign)
+{
+	made_.write("tasks", "1ms 5ms 10ms\n2.5ms 20ms 20ms\n");
+	auto design = "design --json --sched fp --period 4ms " + made_.path("tasks").string();
+	auto pipe = [&](const std::string &arguments) {
+		auto command = DLGROUP_COMMAND " --root " + made_.base() + " ";
+		return shell(made_, command + design + " | " + command + arguments);
+	};
+	auto ran = pipe("set --plan - /a");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.out, "/a: 2ms/4ms on CPUs 0-1 (50 % of 2 CPUs = 1.00 CPU)\n");
+	EXPECT_EQ(ran.err, "dlgroup: /a: designed for 1 of its CPUs 0-1: on all nothing is proved "
+			   "(--cpus)\n");
+	EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "2000 4000\n");
+	EXPECT_EQ(plain(pipe("set --plan - /a --cpus 1 --fifo 3 --dry-run").out),
+		  R"(echo '+cpuset' > ROOT/sys/fs/cgroup/cgroup.subtree_control
+echo '1' > ROOT/sys/fs/cgroup/a/cpuset.cpus
+echo '2000 4000' > ROOT/sys/fs/cgroup/a/cpu.rt.max
+chrt --fifo --pid 3 42
+chrt --fifo --pid 3 43
+)");
+	ran = pipe("set --plan -");
+	EXPECT_EQ(ran.status, 2);
+	EXPECT_EQ(ran.err, "dlgroup: standard input: names no group: dlgroup set TARGET --plan FILE\n");
+	made_.write("tasks", "6ms 5ms 10ms\n");
+	ran = pipe("set --plan - /b");
+	EXPECT_EQ(ran.status, 3);
+	EXPECT_EQ(ran.err, "dlgroup: standard input: has no reservation: the tasks were not found "
+			   "schedulable\n");
+	EXPECT_EQ(made_.read("sys/fs/cgroup/b/cpu.rt.max"), "max 100000\n");
+}
+
+// One sentence, the right status, nothing changed.
+TEST_F(Cli, BadPlans)
+{
+	struct Case {
+		const char *plan;
+		const char *arguments;
+		const char *says;
+	};
+	for (const auto &bad : std::initializer_list<Case>{
+		     {R"({"group": "/a"})", "", "plan: no \"cpu_rt_max\""},
+		     {R"([{"group": "/a", "cpu_rt_max": "0"}, {"group": "/b", "cpu_rt_max": "x"}])", "",
+		      "plan: reservation 2: \"cpu_rt_max\": 'x': not a line"},
+		     {R"([{"group": "/a", "cpu_rt_max": "1 20"}, {"group": "pid:42", "cpu_rt_max": "0"}])",
+		      "", "/a: planned twice"},
+		     {R"([{"group": "/a", "cpu_rt_max": "1 20"}, {"cpu_rt_max": "0"}])", "",
+		      "plan: names no group"},
+		     {R"([{"group": "/a", "cpu_rt_max": "1 20"}, {"group": "/", "cpu_rt_max": "0"}])", "",
+		      "/: the root cgroup has no reservation"},
+		     {R"([{"group": "/a", "cpu_rt_max": "1 20"}, {"group": "/x/y", "cpu_rt_max": "0"}])", "",
+		      "/x/y: its parent does not exist"},
+		     {R"({"group": "/a", "cpu_rt_max": "0", "policy": "FIFO 1"})", "",
+		      "/a: runtime 0 forbids FIFO/RR"},
+		     {R"({"group": "/a", "cpu_rt_max": "1 20"})", "/b", "plan: names its groups itself"},
+		     {R"([{"cpu_rt_max": "0"}, {"cpu_rt_max": "0"}])", "/a", "names its groups itself"},
+		     {R"({"group": "/a", "cpu_rt_max": "1 20"})", "--cpus 0", "plan: --cpus, --fifo and --rr need"},
+		     {R"({"cpu_rt_max": "1 20", "cpus": "0"})", "/a --cpus 0", "plan: says itself"},
+		     {R"({"cpu_rt_max": "1 20", "policy": "RR 1"})", "/a --fifo 1", "plan: says itself"},
+	     }) {
+		made_.write("plan", bad.plan);
+		auto ran = dlgroup("set --plan " + made_.path("plan").string() + " " + bad.arguments);
+		EXPECT_EQ(ran.status, 2) << bad.plan << ran.err;
+		EXPECT_EQ(ran.out, "") << bad.plan;
+		EXPECT_NE(ran.err.find(bad.says), std::string::npos) << bad.plan << ": " << ran.err;
+		EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+		EXPECT_EQ(made_.read("sys/fs/cgroup/a/cpu.rt.max"), "5000 20000\n") << bad.plan;
+	}
+}
+
+TEST_F(Cli, Units)
+{
+	// As systemctl does: a unit that is not active, or that there is none of, has an empty line.
+	made_.write("bin/systemctl", R"(#!/bin/sh
+[ "$1 $2 $3 $4 $5" = 'show -p ControlGroup --value --' ] || exit 9
+case $6 in
+web.service) echo /a ;;
+-.slice) echo / ;;
+broken) exit 1 ;;
+*) echo ;;
+esac
+)");
+	std::filesystem::permissions(made_.path("bin/systemctl"), std::filesystem::perms::owner_all);
+	auto with = [&](const std::string &path, const std::string &arguments) {
+		return shell(made_, "PATH=" + path + " " DLGROUP_COMMAND " --root " + made_.base() + " " +
+					    arguments);
+	};
+	auto path = made_.path("bin").string() + ":$PATH";
+	EXPECT_EQ(with(path, "show unit:web.service").out, dlgroup("show /a").out);
+	auto ran = with(path, "set unit:web.service 1ms/10ms");
+	EXPECT_EQ(ran.out, "/a: 1ms/10ms on CPUs 0-1 (10 % of 2 CPUs = 0.20 CPU)\n");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(plain(with(path, "attach unit:web.service 42 --dry-run").out),
+		  "echo '42' > ROOT/sys/fs/cgroup/a/cgroup.procs\n");
+	EXPECT_EQ(with(path, "rm unit:web.service").err, "dlgroup: /a: has processes: 42 43\n");
+	ran = with(path, "show unit:idle");
+	EXPECT_EQ(ran.status, 1);
+	EXPECT_EQ(ran.err, "dlgroup: unit idle: has no cgroup: it is not active\n");
+	ran = with(path, "set unit:-.slice 1ms/10ms");
+	EXPECT_EQ(ran.status, 2);
+	EXPECT_EQ(ran.err, "dlgroup: /: the root cgroup has no reservation\n");
+	EXPECT_EQ(with(path, "show unit:broken").err, "dlgroup: unit broken: systemctl cannot tell its "
+						      "cgroup (is systemd running?)\n");
+	ran = with("/nowhere", "show unit:web.service");
+	EXPECT_EQ(ran.status, 1);
+	EXPECT_EQ(ran.err, "dlgroup: systemctl: No such file or directory\n");
 }
 
 TEST_F(Cli, FailuresInJson)

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include "common.h"
+
 #include <dlgroup/admission.h>
 
 namespace dlgroup {
@@ -90,6 +92,27 @@ TEST(Explain, NamesTheCpuThatIsFull)
 	EXPECT_EQ(machine.text("/c", number(12000, 20000), ENOSPC),
 		  "refused (rule 1, CPU 1): asked 60.0 %, free 35.0 % of 95.0 % (fair server "
 		  "5.0 %, /a 55.0 %); fits: 7ms/20ms");
+}
+
+TEST(Explain, IsToldInJson)
+{
+	Machine machine;
+	machine.add("/a", number(11, 20), {1});
+	machine.add("/c", RtMax{});
+	auto refusal = machine.refuse("/c", number(12000, 20000), ENOSPC);
+	ASSERT_TRUE(refusal);
+	Error error{Status::refused, "/c", "why", ENOSPC, std::make_shared<const Refusal>(*refusal)};
+	::testing::internal::CaptureStdout();
+	::testing::internal::CaptureStderr();
+	EXPECT_EQ(tool::report(error, true), 3);
+	EXPECT_EQ(::testing::internal::GetCapturedStderr(), "dlgroup: /c: why\n");
+	EXPECT_EQ(nlohmann::json::parse(::testing::internal::GetCapturedStdout()),
+		  nlohmann::json::parse(R"({"schema_version": 1, "error": "refused", "object": "/c",
+		"reason": "why", "rule": 1, "cpu": 1,
+		"asked": {"runtime_ns": 12000000, "period_ns": 20000000, "ppb": 600000000},
+		"free": {"ppb": 350000000}, "of": {"ppb": 950000000},
+		"holders": [{"name": "fair server", "ppb": 50000000}, {"name": "/a", "ppb": 550000000}],
+		"fits": {"runtime_ns": 7000000, "period_ns": 20000000}})"));
 }
 
 TEST(Explain, CountsWhatTheGroupHasAsFree)

@@ -191,6 +191,64 @@ TEST_F(ChangesTest, SetRefusesCpusItCannotHave)
 	EXPECT_EQ(file("/a/cpu.rt.max"), "5000 20000");
 }
 
+TEST_F(ChangesTest, APlanIsCarriedOutAsAWhole)
+{
+	made_.add_group("/b", "2000 20000");
+	made_.add_group("/a/x", "4000 20000");
+	made_.write("plan", R"([{"group": "/c/in", "cpu_rt_max": "1000 20000"},
+				{"group": "/b", "cpu_rt_max": "9000 20000"},
+				{"group": "/c", "cpu_rt_max": "3000 20000"},
+				{"group": "/a", "cpu_rt_max": "2000 20000", "policy": "RR 5"},
+				{"group": "/a/x", "cpu_rt_max": "1000 20000"}])");
+	tool::Options options;
+	options.plan = made_.path("plan").string();
+	options.dry_run = true;
+	ASSERT_TRUE(call(tool::set, options));
+	std::string base = made_.base() + "/sys/fs/cgroup";
+	// What is given back first, the leaf before its parent; then what is taken.
+	EXPECT_EQ(out_, "echo '+cpu' > " + base + "/a/cgroup.subtree_control\n"
+			"echo '1000 20000' > " + base + "/a/x/cpu.rt.max\n"
+			"echo '2000 20000' > " + base + "/a/cpu.rt.max\n"
+			"chrt --rr --pid 5 43\n"
+			"echo '9000 20000' > " + base + "/b/cpu.rt.max\n"
+			"mkdir " + base + "/c\n"
+			"echo '3000 20000' > " + base + "/c/cpu.rt.max\n"
+			"echo '+cpu' > " + base + "/c/cgroup.subtree_control\n"
+			"mkdir " + base + "/c/in\n"
+			"echo '1000 20000' > " + base + "/c/in/cpu.rt.max\n");
+	EXPECT_EQ(file("/b/cpu.rt.max"), "2000 20000");
+
+	options.dry_run = false;
+	auto done = call(tool::set, options);
+	ASSERT_TRUE(done) << done.error().reason;
+	EXPECT_EQ(file("/a/cpu.rt.max"), "2000 20000");
+	EXPECT_EQ(file("/a/x/cpu.rt.max"), "1000 20000");
+	EXPECT_EQ(file("/b/cpu.rt.max"), "9000 20000");
+	EXPECT_EQ(file("/c/in/cpu.rt.max"), "1000 20000");
+	EXPECT_EQ(policy(43), (Policy{SCHED_RR, 5}));
+	// Told in the order of the file.
+	EXPECT_TRUE(out_.starts_with("/c/in: 1ms/20ms on CPUs 0-1 (5 % of 2 CPUs = 0.10 CPU), carved "
+				     "out of /c\n/b: 9ms/20ms")) << out_;
+}
+
+TEST_F(ChangesTest, APlanThatFailsLeavesNothingBehind)
+{
+	made_.add_task(44, "last", SCHED_OTHER, 0, "/a");
+	made_.write("plan", R"([{"group": "/a", "cpu_rt_max": "1000 20000", "policy": "RR 5"},
+				{"group": "/new", "cpu_rt_max": "1000 20000"},
+				{"group": "/no/such", "cpu_rt_max": "2000 20000"}])");
+	tool::Options options;
+	options.plan = made_.path("plan").string();
+	auto done = call(tool::set, options);
+	ASSERT_FALSE(done);
+	EXPECT_EQ(done.error().status, Status::bad_input);
+	EXPECT_EQ(done.error().object, "/no/such");
+	EXPECT_EQ(file("/a/cpu.rt.max"), "5000 20000");
+	EXPECT_EQ(policy(43), (Policy{SCHED_FIFO, 3}));
+	EXPECT_EQ(policy(44), (Policy{SCHED_OTHER, 0}));
+	EXPECT_FALSE(std::filesystem::exists(made_.path("sys/fs/cgroup/new")));
+}
+
 TEST_F(ChangesTest, AttachMovesAllOrNone)
 {
 	tool::Options options;

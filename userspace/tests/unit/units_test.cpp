@@ -137,6 +137,16 @@ TEST(RtMaxFile, IsRead)
 		EXPECT_FALSE(parse_rt_max(text)) << text;
 }
 
+TEST(RtMaxFile, IsReadBackAsWritten)
+{
+	for (const char *text : {"max", "0", "0 20000", "5000 20000", "5000 20000 10000"})
+		EXPECT_EQ(file_text(*parse_file_text(text)), text);
+	EXPECT_EQ(file_text(*parse_file_text("max 100000")), "max");
+	for (const char *text : {"", "5000", "max x", "5000 20000\n", "5000 20000 30000", "a b",
+				 "-1 20000", "1 2 3 4", "0 1000000000001"})
+		EXPECT_FALSE(parse_file_text(text)) << text;
+}
+
 TEST(Cpus, AreReadAndWritten)
 {
 	EXPECT_EQ(format_cpus(*parse_cpus("0-3,5\n")), "0-3,5");

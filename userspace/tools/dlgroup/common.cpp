@@ -145,10 +145,13 @@ Result<std::string> resolve(const Context &context, const std::string &target)
 		if (!found)
 			return tl::unexpected(found.error());
 		pid = *found;
+	} else if (target.starts_with("unit:")) {
+		auto found = unit_cgroup(target.substr(5));
+		return found ? check_group_path(*found) : found;
 	} else {
 		return bad_input(target.empty() ? "''" : target,
-				 "not a target: /path below the cgroup2 mount, pid:N or "
-				 "container:NAME");
+				 "not a target: /path below the cgroup2 mount, pid:N, "
+				 "container:NAME or unit:NAME");
 	}
 	auto task = read_task(context.roots, pid);
 	if (!task)
@@ -331,6 +334,10 @@ Result<void> reserve(const Context &context, Changes &changes, const std::string
 		if (!dir)
 			return tl::unexpected(dir.error());
 		old_cpus = trimmed(dir->read("cpuset.cpus").value_or(""));
+		// The list of a group with tasks cannot become empty again: all that it had.
+		if (old_cpus.empty() &&
+		    dir->read("cgroup.events").value_or("").starts_with("populated 1"))
+			old_cpus = trimmed(dir->read("cpuset.cpus.effective").value_or(""));
 		auto text = dir->read("cpu.rt.max");
 		if (!text && text.error().sys_errno == ENOENT)
 			return fail(Status::unsupported, group,

@@ -26,6 +26,7 @@ struct Options {
 	bool dry_run = false;
 	// For some.
 	std::string target;
+	std::string plan;
 	std::string res;
 	std::string runtime, period, deadline;
 	std::string cpus;

@@ -40,7 +40,8 @@ private:
 	void add_target(CLI::App *sub, bool required = true)
 	{
 		sub->add_option("TARGET", options_.target,
-				"/path below the cgroup2 mount, pid:N or container:NAME")
+				"/path below the cgroup2 mount, pid:N, container:NAME or "
+				"unit:NAME")
 			->required(required);
 	}
 	void add_reservation(CLI::App *sub)
@@ -108,8 +109,14 @@ CommandLine::CommandLine()
 	app_.add_flag("--json", options_.json, "one JSON object on standard output");
 
 	auto *set_verb = verb("set", "give a cgroup a reservation, making it if need be", set);
-	add_target(set_verb);
+	add_target(set_verb, false); // a plan can name it
 	add_reservation(set_verb);
+	auto *plan = set_verb->add_option("--plan", options_.plan,
+					  "make all the reservations of a JSON file, such as "
+					  "design --json prints; - is standard input");
+	plan->type_name("FILE");
+	for (const char *other : {"RES", "--runtime", "--period", "--deadline"})
+		plan->excludes(set_verb->get_option(other));
 	add_policy(set_verb);
 	add_dry_run(set_verb);
 

@@ -248,6 +248,9 @@ Result<int> run(const Context &context)
 		child->abandon();
 		return roll_back(changes, done.error());
 	}
+	auto now = read_tree(context.roots);
+	auto index = now ? now->find(*group) : std::nullopt;
+	auto reserved = index ? summary(*now, *index) : std::string("reserved");
 	if (int error = child->release()) {
 		roll_back(changes, Error{});
 		return report({Status::failed, options.command[0], std::strerror(error), error,
@@ -256,9 +259,8 @@ Result<int> run(const Context &context)
 	}
 	changes.keep();
 	if (!policy && !request->is_max && request->runtime.count())
-		say(*group, fmt::format("reserved {}, and nothing is served until something in "
-					"it is FIFO/RR (--fifo, --rr)",
-					format_rt_max(apply_request({}, *request))));
+		reserved += ", and nothing is served until something in it is FIFO/RR (--fifo, --rr)";
+	say(*group, reserved);
 	int status = wait_for(child->pid(), signals);
 	if (auto clean = clean_up(context, *group); !clean)
 		say(*group, "not removed: " + clean.error().reason);
