@@ -9,8 +9,8 @@ help:
 	@echo 'make demo        build all that is needed and show what a reservation is worth (about 30 minutes the first time)'
 	@echo 'make test        run the tests that decide (about 45 minutes the first time)'
 	@echo 'make test-debug  run the suite on a kernel with lockdep, KASAN and kmemleak'
-	@echo 'make test-all    both, and the own selftests of the kernel'
-	@echo 'make check       the checks that need no virtual machine'
+	@echo 'make test-all    both, and the own selftests of the kernel, with the feature and without'
+	@echo 'make check       the checks that need no kernel'
 	@echo
 	@echo 'make deps        install with apt what is missing'
 	@echo 'make kernel      build/kernel/on/arch/x86/boot/bzImage'
