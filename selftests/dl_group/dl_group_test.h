@@ -59,6 +59,7 @@ struct dl_group_test {
 };
 
 /* Every area ends its list with an entry without a name. */
+extern const struct dl_group_test unused_tests[];
 extern const struct dl_group_test tools_tests[];
 extern const struct dl_group_test interface_tests[];
 extern const struct dl_group_test errno_tests[];
@@ -125,6 +126,7 @@ void __printf(2, 3) g_set(const char *g, const char *fmt, ...);
 void g_read(const char *g, const char *file, char *buf, size_t len);
 void __printf(3, 4) g_expect(const char *g, const char *file, const char *fmt, ...);
 int g_attach(const char *g, pid_t pid);
+void set_partition(const char *g, int cpu, const char *kind);
 u64 g_stat(const char *g, const char *key);
 u64 g_stat_cpu(const char *g, int cpu, const char *key);
 u64 g_usage_ns(const char *g);		/* cpu.stat: not the reservation's own count */
@@ -143,6 +145,7 @@ u64 util(u64 runtime, u64 period);	/* floor(runtime * UNIT / period) */
 u64 fill_us(u64 free, u64 period_us);	/* the largest runtime that fits */
 #define HEADROOM	"/sys/kernel/debug/sched/dl_group_headroom"
 #define RT_RUNTIME	"/proc/sys/kernel/sched_rt_runtime_us"
+#define RT_PERIOD	"/proc/sys/kernel/sched_rt_period_us"
 const char *fair_file(int cpu, const char *what);
 
 /* Reservations, admission and membership as text: for "nothing changed". */
@@ -215,13 +218,21 @@ int get_policy(pid_t pid);
 int set_cpu(pid_t pid, int cpu);			/* ANY_CPU: all */
 pid_t clone_into(const char *g);			/* or -errno */
 
+void start_interrupts(int cpu, u64 period);
+void start_pacer(u64 period);		/* where CPUs take turns: how often, in ns */
+
 void hog(struct task_shm *shm, void *arg);		/* notes its gaps */
 void plain_hog(struct task_shm *shm, void *arg);	/* only counts */
 void yield_hog(struct task_shm *shm, void *arg);
 void nap_hog(struct task_shm *shm, void *arg);		/* arg: ns of each sleep */
 void ping_hog(struct task_shm *shm, void *arg);		/* arg: partner's task_shm */
 void fork_hog(struct task_shm *shm, void *arg);
+void exec_hog(struct task_shm *shm, void *arg);		/* and never returns */
 void sleeper(struct task_shm *shm, void *arg);
+void long_sleeper(struct task_shm *shm, void *arg);
+
+#define EXEC_HOG	"exec_hog"	/* the program by that name: exec_again() */
+void exec_again(const char *count);
 
 /* Sections with preemption off that outrun any budget. */
 void overrun_setup(void);
@@ -256,6 +267,12 @@ struct server_events {
 	u64 charged;			/* ns */
 };
 
+struct wakeup {
+	int cpu;			/* chosen for it */
+	u64 latency;			/* ns until it ran */
+	pid_t beside;
+};
+
 /* What became of a write to cpu.rt.max. */
 struct decision {
 	u64 ts;				/* ns, 0: none yet */
@@ -267,14 +284,21 @@ struct decision {
 
 void trace_start(void);			/* of the supply */
 void trace_start_servers(void);		/* of the rest */
+void trace_start_wakeups(void);
 void trace_stop(void);
 void trace_server(u64 id, int cpu, struct server_events *s);
 void trace_decision(u64 id, struct decision *d);
 void trace_supply(struct supply *s);
+void trace_wakeup(pid_t pid, u64 from, int cpu, struct wakeup *w);
 u64 trace_running(int cpu, const pid_t *pids, int nr, u64 from, u64 to);
 u64 trace_gap(int cpu, const pid_t *pids, int nr, u64 from, u64 to);
 void trace_remove(void);
 const char *trace_check(bool any_kernel);
+const char *trace_check_functions(void);
+void trace_start_functions(const char *pattern);
+u64 trace_functions(char *first, size_t size);
+int trace_kernel_int(const char *symbol);
+void trace_remove_probe(void);
 
 struct reservation {
 	const char *name;

@@ -22,8 +22,9 @@
 
 #include "dl_group_test.h"
 
+/* Those for which nobody must have made a reservation come first. */
 static const struct dl_group_test *const areas[] = {
-	tools_tests, interface_tests, errno_tests, delegation_tests, admission_tests,
+	unused_tests, tools_tests, interface_tests, errno_tests, delegation_tests, admission_tests,
 	supply_tests, enforcement_tests, class_tests, attach_tests, pi_tests,
 	hotplug_tests, cpuset_tests, cgroup_tests, balance_tests, events_tests,
 };
@@ -40,7 +41,7 @@ static const char *const restored_files[] = {
 	"/sys/devices/system/cpu/cpu[0-9]*/online",
 	"/proc/sys/kernel/sched_deadline_period_min_us",
 	"/proc/sys/kernel/sched_deadline_period_max_us",
-	"/proc/sys/kernel/sched_rt_period_us",
+	RT_PERIOD,
 	RT_RUNTIME,
 	"/sys/kernel/debug/sched/fair_server/cpu[0-9]*/period",
 	"/sys/kernel/debug/sched/fair_server/cpu[0-9]*/runtime",
@@ -527,6 +528,8 @@ int main(int argc, char **argv)
 	sigset_t set;
 	size_t i;
 
+	if (argc == 2 && !strcmp(argv[0], EXEC_HOG))
+		exec_again(argv[1]);
 	while ((opt = getopt_long(argc, argv, "hj:lt:", options, NULL)) != -1) {
 		switch (opt) {
 		case 'j':

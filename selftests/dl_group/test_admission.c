@@ -282,6 +282,7 @@ static void deadline_and_groups(void)
 	/* 30 % of one CPU are left in the domain */
 	must(set_deadline(t[1].pid, MSEC(29), MSEC(100)));
 	expect_refused(set_deadline(t[1].pid, MSEC(31), MSEC(100)), EBUSY);
+	expect(get_policy(t[1].pid) == SCHED_DEADLINE, "the policy changed");
 	expect_refused(g_try("", "%d 100000", 92000 - 60000 / nr_cpus), ENOSPC);
 	task_kill(&t[0]);
 	task_kill(&t[1]);
@@ -296,15 +297,6 @@ static void deadline_and_groups(void)
 }
 
 /* Sleeps past its zero-lag time, so that no timer is left when it leaves. */
-static void long_sleeper(struct task_shm *shm, void *arg)
-{
-	(void)arg;
-	for (;;) {
-		shm->count++;
-		sleep_ms(100000);
-	}
-}
-
 static void deadline_leaves_asleep(void)
 {
 	struct task t = { .cpu = ANY_CPU, .fn = long_sleeper };

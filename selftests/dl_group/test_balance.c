@@ -1,36 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Tasks that move between the CPUs of their group, to where it has budget left. */
 #include <errno.h>
-#include <linux/perf_event.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "dl_group_test.h"
 
 #define MAX_HOGS	16
-
-/*
- * One host thread runs all CPUs of the icount lane, each until the next timer
- * expires. So that they take turns often enough each has a timer of 100 us,
- * which no task can hold up. Ends with the test.
- */
-static void start_pacer(void)
-{
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE,
-		.size = sizeof(attr),
-		.config = PERF_COUNT_SW_CPU_CLOCK,
-		.sample_period = USEC(100),
-	};
-	int i;
-
-	for (i = 0; lane_tight && i < nr_cpus; i++)
-		expect(syscall(SYS_perf_event_open, &attr, -1, cpus[i], -1, 0) >= 0,
-		       "no pacer on CPU %d: %s", cpus[i], strerror(errno));
-}
 
 /* Of all CPUs together; what the host takes away is nobody's fault. */
 static bool sum_ok(u64 received, u64 due)
@@ -86,7 +64,7 @@ static void receive_sum(int policy)
 	u64 length = MSEC(1500), due = length / 4 * nr_cpus, got;
 	struct task t[MAX_HOGS];
 
-	start_pacer();
+	start_pacer(USEC(100));
 	g_set("", "5000 20000");
 	for (i = 0; i < 3; i++) {
 		start(t, counts[i], policy, 10, ANY_CPU);
@@ -114,7 +92,7 @@ static void one_task_half(void)
 	u64 length = MSEC(1000), got, moves = g_stat("", "nr_migrations");
 	struct task t;
 
-	start_pacer();
+	start_pacer(USEC(100));
 	g_set("", "10000 20000");
 	start(&t, 1, SCHED_FIFO, 10, ANY_CPU);
 	got = measure(length);
@@ -136,7 +114,7 @@ static void one_task_fifth(void)
 	u64 length = MSEC(1000), due = length / 5 * nr_cpus, got;
 	struct task t;
 
-	start_pacer();
+	start_pacer(USEC(100));
 	g_set("", "4000 20000");
 	start(&t, 1, SCHED_FIFO, 10, ANY_CPU);
 	got = measure(length);
@@ -152,7 +130,7 @@ static void pinned_stays(void)
 	u64 length = MSEC(1000), got, moves;
 	struct task t[2];
 
-	start_pacer();
+	start_pacer(USEC(100));
 	g_set("", "5000 20000");
 	start(t, 2, SCHED_FIFO, 10, cpus[0]);
 	moves = g_stat("", "nr_migrations");
@@ -178,8 +156,8 @@ static void displaced_moves(void)
 	int i;
 
 	if (nr_cpus > 2)
-		test_skip("for two CPUs");
-	start_pacer();
+		test_skip("exact only with two CPUs");
+	start_pacer(USEC(100));
 	g_set("", "36000 100000");
 	for (i = 0; i < 3; i++)
 		task_start(&t[i]);
@@ -205,7 +183,7 @@ static void wakes_elsewhere(void)
 			  .fn = sleeper };
 	u64 from;
 
-	start_pacer();
+	start_pacer(USEC(100));
 	g_set("", "20000 200000");
 	task_start(&hog);
 	task_start(&t);
@@ -225,7 +203,7 @@ static void affinity_frees(void)
 	u64 from;
 	int i;
 
-	start_pacer();
+	start_pacer(USEC(100));
 	g_set("", "20000 400000");
 	start(&t, 1, SCHED_FIFO, 10, cpus[0]);
 	for (i = 0; i < 2; i++) {
@@ -254,8 +232,8 @@ static void raised_moves(void)
 	int i;
 
 	if (nr_cpus > 2)
-		test_skip("for two CPUs");
-	start_pacer();
+		test_skip("exact only with two CPUs");
+	start_pacer(USEC(100));
 	g_set("", "36000 100000");
 	for (i = 0; i < 3; i++)
 		task_start(&t[i]);
@@ -279,7 +257,7 @@ static void follows_hotplug(void)
 	char path[64];
 	struct task t[2];
 
-	start_pacer();
+	start_pacer(USEC(100));
 	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%d/online", cpu);
 	g_set("", "5000 20000");
 	start(t, 2, SCHED_FIFO, 10, ANY_CPU);
@@ -290,7 +268,7 @@ static void follows_hotplug(void)
 	       "received %llu ns in %llu on %d CPUs", got, length, nr_cpus - 1);
 	expect(got >= at_least(length / 5), "received %llu ns in %llu", got, length);
 	must(file_write(path, "1"));
-	start_pacer();
+	start_pacer(USEC(100));
 	got = measure(length);
 	due = length / 4 * nr_cpus;
 	expect(sum_ok(got, due), "received %llu ns of %llu", got, due);
@@ -308,7 +286,7 @@ static void all_at_once(void)
 	struct task t[12];
 	unsigned int i, j;
 
-	start_pacer();
+	start_pacer(USEC(100));
 	g_set("", "2000 10000");
 	for (i = 0; i < 12; i++) {
 		t[i] = kinds[i % 4];

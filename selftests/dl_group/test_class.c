@@ -20,15 +20,13 @@ static void become(pid_t pid, int policy)
 	       policy);
 }
 
-/* Still alive, served by its group and held to its budget. */
-static void check_served(struct task *t, const char *g, u64 runtime, u64 period)
+/* Served by its group and held to its budget. */
+static void check_supply(struct task *t, const char *g, u64 runtime, u64 period)
 {
 	u64 before, start, usage, got, length;
 	/* It goes where its group has budget left. */
 	int nr = t->cpu == ANY_CPU ? nr_cpus : 1;
 
-	become(t->pid, SCHED_FIFO);
-	wait_count(t, 100, MSEC(5000));
 	usage = g_stat(g, "usage_usec");
 	before = task_cpu_ns(t->pid);
 	start = now_ns();
@@ -39,6 +37,14 @@ static void check_served(struct task *t, const char *g, u64 runtime, u64 period)
 	       "%llu ns in %llu ns after the changes", got, length);
 	expect(got >= at_least(20 * runtime), "only %llu ns in %llu ns after the changes", got, length);
 	expect(g_stat(g, "usage_usec") - usage >= got / 2000, "the group was not charged");
+}
+
+/* Still alive, too. */
+static void check_served(struct task *t, const char *g, u64 runtime, u64 period)
+{
+	become(t->pid, SCHED_FIFO);
+	wait_count(t, 100, MSEC(5000));
+	check_supply(t, g, runtime, period);
 }
 
 static const int classes[] = {
@@ -220,6 +226,45 @@ static void fair_not_charged(void)
 	       task_cpu_ns(t.pid));
 }
 
+/* How often a task has that does nothing but exec; in the middle of it none is seen. */
+static u64 nr_execs(pid_t pid)
+{
+	u64 end = now_ns() + patience(MSEC(5000)), nr;
+	size_t name = strlen(EXEC_HOG) + 1;
+	char path[64], args[64];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
+	for (;;) {
+		len = read_text(path, args, sizeof(args));
+		if (len > (ssize_t)name && !strcmp(args, EXEC_HOG)) {
+			nr = strtoull(args + name, NULL, 10);
+			if (nr)
+				return nr;
+		}
+		expect(now_ns() < end, "never execs");
+		sleep_ns(USEC(300));
+	}
+}
+
+/* A new program is the same task: its policy stays, and its group pays. */
+static void exec_loop(void)
+{
+	struct task t = { .group = "", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU,
+			  .fn = exec_hog };
+	u64 nr;
+
+	g_set("", "8000 20000");
+	task_start(&t);
+	nr = nr_execs(t.pid);
+	check_supply(&t, "", MSEC(8), MSEC(20));
+	nr = nr_execs(t.pid) - nr;
+	figure(nr, "execs");
+	expect(nr >= (lane_tight ? 100 : 1), "%llu execs in 30 periods", nr);
+	expect(get_policy(t.pid) == SCHED_FIFO, "policy %d after exec", get_policy(t.pid));
+	expect(!g_stat("", "nr_unserved"), "ran unserved");
+}
+
 const struct dl_group_test class_tests[] = {
 	{ "running", "class", "a running task goes through all classes", .run = running },
 	{ "throttled", "class", "a throttled task goes through all classes", .run = throttled },
@@ -230,6 +275,7 @@ const struct dl_group_test class_tests[] = {
 	  .run = out_of_throttle },
 	{ "priority_changes", "class", "priorities change while tasks run and wait",
 	  .run = priority_changes },
+	{ "exec", "class", "a task that execs in a loop is served and charged", .run = exec_loop },
 	{ "deadline_not_charged", "class", "SCHED_DEADLINE tasks are not charged to the group",
 	  .run = deadline_not_charged },
 	{ "fair_not_charged", "class", "SCHED_OTHER tasks are not charged to the group",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Cpusets, partitions and affinity: servers follow, nobody is left alone. */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -50,7 +51,7 @@ static void change_throttled(void)
 static void grow_without_room(void)
 {
 	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU };
-	u64 runtime, period;
+	u64 runtime, period, usage;
 	int i;
 
 	g_make("a");
@@ -65,6 +66,17 @@ static void grow_without_room(void)
 	       "%llu us on CPU %d where nothing was left", runtime, cpus[1]);
 	expect_group_bw(cpus[1], util(50, 100), "b alone");
 	check_alive(&t);
+	/* only there: it runs, but as a task of no group */
+	expect(!g_stat("a", "nr_unserved"), "the hog ran unserved where there was a server");
+	must(g_write("a", "cpuset.cpus", "%d", cpus[1]));
+	check_alive(&t);
+	usage = g_stat("a", "usage_usec");
+	check_alive(&t);
+	expect(g_stat("a", "nr_unserved") > 0, "the hog runs unserved, and that is not counted");
+	expect(g_stat("a", "usage_usec") == usage, "charged where there is no server");
+	must(g_write("a", "cpuset.cpus", "%d-%d", cpus[0], cpus[1]));
+	expect(g_own_runtime("a", cpus[1], &runtime, &period) && runtime == 0,
+	       "%llu us on CPU %d where nothing was left", runtime, cpus[1]);
 	g_set("b", "max");
 	for (i = 0; i < 100; i++) {
 		g_own_runtime("a", cpus[1], &runtime, &period);
@@ -75,19 +87,6 @@ static void grow_without_room(void)
 	expect(runtime == 60000, "%llu us on CPU %d a second after there was room", runtime,
 	       cpus[1]);
 	expect_group_bw(cpus[1], util(60, 100), "a, now that it fits");
-}
-
-/* Below a group that is none, a partition's CPUs are exclusive all the way up. */
-static void set_partition(const char *g, int cpu, const char *kind)
-{
-	char state[128];
-
-	must(g_write("", "cpuset.cpus.exclusive", "%d", cpu));
-	must(g_write(g, "cpuset.cpus.exclusive", "%d", cpu));
-	must(g_write(g, "cpuset.cpus.partition", "%s", kind));
-	g_read(g, "cpuset.cpus.partition", state, sizeof(state));
-	expect(!strncmp(state, kind, strlen(kind)) && !strstr(state, "invalid"),
-	       "the partition is '%s'", state);
 }
 
 static void partition_comes_and_goes(const char *kind)
@@ -158,6 +157,7 @@ static void partition_keeps_bandwidth(void)
 	}
 	task_start(&dl);
 	expect_refused(set_deadline(dl.pid, MSEC(31), MSEC(100)), EBUSY);
+	expect(get_policy(dl.pid) == SCHED_OTHER, "the policy changed");
 	must(set_deadline(dl.pid, MSEC(29), MSEC(100)));
 	task_kill(&dl);
 }
@@ -187,8 +187,125 @@ static void rebuild_while_leaving(void)
 	}
 	expect(set_deadline(dl.pid, MSEC(31), MSEC(100)) == -EBUSY,
 	       "31 %% of a CPU are admitted where 30 %% are left");
+	expect(get_policy(dl.pid) == SCHED_OTHER, "the policy changed");
 	must(set_deadline(dl.pid, MSEC(29), MSEC(100)));
 	task_kill(&dl);
+}
+
+static void *deadline_thread(void *arg)
+{
+	struct task_shm *shm = arg;
+
+	shm->err = -set_deadline(0, MSEC(1), MSEC(10));
+	while (!shm->stop) {
+		shm->count++;
+		sleep_ms(2);
+	}
+	return NULL;
+}
+
+static void with_deadline_thread(struct task_shm *shm, void *arg)
+{
+	pthread_t thread;
+
+	(void)arg;
+	if (pthread_create(&thread, NULL, deadline_thread, shm))
+		shm->err = EAGAIN;
+	for (;;)
+		pause();
+}
+
+/* What the cpuset controller has not reserved it does not give back. */
+static void refused_attach(void)
+{
+	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 1, .cpu = ANY_CPU,
+			  .fn = with_deadline_thread };
+	struct headroom before, h;
+	int i;
+
+	g_make("a");
+	g_make("b");
+	g_set("b", "0");
+	task_start(&t);
+	wait_count(&t, 1, MSEC(2000));
+	expect(!t.shm->err, "SCHED_DEADLINE: %s", strerror(t.shm->err));
+	read_headroom(&before);
+	for (i = 0; i < 3; i++) {
+		expect(g_attach("b", t.pid) == -EINVAL, "a FIFO task was let in");
+		read_headroom(&h);
+		expect(h.tasks[cpus[0]] == before.tasks[cpus[0]],
+		       "%llu are left of SCHED_DEADLINE tasks, were %llu", h.tasks[cpus[0]],
+		       before.tasks[cpus[0]]);
+	}
+	task_kill(&t);
+}
+
+static void expect_tasks(const struct headroom *before, int cpu, u64 more, const char *when)
+{
+	struct headroom h;
+
+	read_headroom(&h);
+	expect(h.tasks[cpu] == before->tasks[cpu] + more,
+	       "%s: SCHED_DEADLINE tasks have %llu on CPU %d, expected %llu", when, h.tasks[cpu],
+	       cpu, before->tasks[cpu] + more);
+}
+
+/* A task that is moved in its sleep is on a CPU of the root domain it has left. */
+static void deadline_moved_asleep(void)
+{
+	struct task t = { .group = "one", .cpu = ANY_CPU, .fn = long_sleeper };
+	int cpu = cpus[nr_cpus - 1], i;
+	struct headroom before, h;
+	u64 bw;
+
+	g_make("one");
+	g_make("p");
+	must(g_write("p", "cpuset.cpus", "%d", cpu));
+	set_partition("p", cpu, "root");
+	read_headroom(&before);
+	for (i = 0; i < 3; i++) {
+		task_start(&t);
+		sleep_ms(20);
+		must(set_deadline(t.pid, MSEC(2), MSEC(10)));
+		sleep_ms(20);
+		read_headroom(&h);
+		bw = h.tasks[cpus[0]] - before.tasks[cpus[0]];
+		must(g_attach("p", t.pid));
+		expect_tasks(&before, cpus[0], 0, "the domain that it has left");
+		expect_tasks(&before, cpu, bw, "the domain that it has come to");
+		if (i == 1) {
+			must(g_attach("one", t.pid));
+			expect_tasks(&before, cpus[0], bw, "the domain that it is back in");
+			expect_tasks(&before, cpu, 0, "the domain that it has left again");
+		}
+		if (i == 2)
+			must(set_policy(t.pid, SCHED_OTHER, 0));
+		task_kill(&t);
+		sleep_ms(20);
+		expect_tasks(&before, cpus[0], 0, "the first domain, without the task");
+		expect_tasks(&before, cpu, 0, "the second domain, without the task");
+	}
+}
+
+/* A group that goes from one CPU to another is not in its own way. */
+static void moved_when_full(void)
+{
+	int runtime_us = 90000 - 75000 / nr_cpus, i;
+	struct task t[MAX_CPUS];
+
+	g_make("a");
+	must(g_write("a", "cpuset.cpus", "%d", cpus[nr_cpus - 1]));
+	g_set("a", "50000 100000");
+	for (i = 0; i < nr_cpus; i++) {
+		t[i] = (struct task){ .cpu = ANY_CPU, .fn = long_sleeper };
+		task_start(&t[i]);
+		must(set_deadline(t[i].pid, USEC(runtime_us), MSEC(100)));
+	}
+	must(g_write("a", "cpuset.cpus", "%d", cpus[0]));
+	expect_group_bw(cpus[nr_cpus - 1], 0, "the CPU that it has left");
+	expect_group_bw(cpus[0], util(50, 100), "the CPU that it has come to");
+	for (i = 0; i < nr_cpus; i++)
+		task_kill(&t[i]);
 }
 
 /* Partitions are the administrator's: they are never refused for a group. */
@@ -214,7 +331,6 @@ static void affinity_without_budget(void)
 {
 	struct task t = { .group = "max", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU };
 	u64 runtime, period;
-	cpu_set_t before, now;
 
 	g_make("max");
 	g_make("child");
@@ -224,11 +340,7 @@ static void affinity_without_budget(void)
 	expect(g_own_runtime("", cpus[1], &runtime, &period) && !runtime,
 	       "%llu us are left on CPU %d", runtime, cpus[1]);
 	task_start(&t);
-	expect(!sched_getaffinity(t.pid, sizeof(before), &before), "sched_getaffinity: %s",
-	       strerror(errno));
 	expect_refused(set_cpu(t.pid, cpus[1]), EINVAL);
-	expect(!sched_getaffinity(t.pid, sizeof(now), &now) && CPU_EQUAL(&before, &now),
-	       "a refused affinity is set");
 	check_alive(&t);
 	must(set_cpu(t.pid, cpus[0]));
 	check_alive(&t);
@@ -300,54 +412,156 @@ static void affinity_moves(void)
 	check_alive(&t[1]);
 }
 
+/* To the CPU of the hog, when that is throttled, and free to leave. */
+static void go_beside_hog(long policy, u64 runtime)
+{
+	/* bound to a CPU there are no SCHED_DEADLINE tasks */
+	must(set_policy(0, SCHED_FIFO, 50));
+	must(set_cpu(0, cpus[0]));
+	must(set_cpu(0, ANY_CPU));
+	if (policy == SCHED_DEADLINE)
+		must(set_deadline(0, runtime, MSEC(1000)));
+}
+
+#define NR_WAKEUPS	10
+
 /*
- * Is on the hog's CPU when the hog is throttled, and wakes when it is not: 30 ms
- * after one of the 20 ms in which the hog does not run come 50 in which it does.
+ * Wakes when the hog is not throttled: 30 ms after one of the 20 ms in which it
+ * does not run come 50 in which it does.
  */
 static void waker(struct task_shm *shm, void *arg)
 {
 	int i;
 
-	(void)arg;
-	for (i = 0; i < 20; i++) {
-		u64 at, late;
-		unsigned int cpu;
-
-		must(set_cpu(0, cpus[0]));
-		must(set_cpu(0, ANY_CPU));
-		at = now_ns() + MSEC(30);
-		sleep_until(at);
-		late = now_ns() - at;
-		if (late > shm->value)
-			shm->value = late;
-		getcpu(&cpu, NULL);
-		if ((int)cpu == cpus[0])
-			shm->count++;
+	for (i = 0; i < NR_WAKEUPS; i++) {
+		go_beside_hog((long)arg, MSEC(50));
+		shm->gaps[i].from = now_ns() + MSEC(30);
+		sleep_until(shm->gaps[i].from);
+		shm->gaps[i].to = now_ns();
 	}
 }
 
-static void wake_beside_hog(int policy)
+/* Enough, and less in all than a SCHED_DEADLINE task has. */
+#define NR_MEETINGS	4
+
+/* Still runs when the hog comes back after 40 ms. */
+static void spinner(struct task_shm *shm, void *arg)
+{
+	unsigned int cpu;
+	int i;
+
+	for (i = 0; i < NR_MEETINGS; i++) {
+		u64 now, last, end;
+
+		go_beside_hog((long)arg, MSEC(250));
+		now = now_ns();
+		end = now + MSEC(50);
+		do {
+			last = now;
+			now = now_ns();
+			if (now - last > shm->value)
+				shm->value = now - last;
+		} while (now < end);
+		getcpu(&cpu, NULL);
+		shm->count += (int)cpu != cpus[0];
+	}
+}
+
+/* The hog of a group on one CPU, beside one of nobody's that goes there. */
+static void start_beside_hog(struct task *t, struct task *w, int runtime_us)
+{
+	/* turns shorter than what is measured */
+	start_pacer(USEC(25));
+	g_make("a");
+	g_set("a", "%d 100000", runtime_us);
+	task_start(t);
+	wait_count(t, 100, MSEC(2000));
+	trace_start_wakeups();
+	task_start(w);
+	expect(!wait_exit(w->pid), "the task beside the hog failed");
+	trace_stop();
+}
+
+/*
+ * How long the task may not run. In a loose lane a SCHED_DEADLINE task has to
+ * pay for what the host takes from it, however much that is.
+ */
+static u64 longest_delay(long policy, u64 tight)
+{
+	if (lane_tight)
+		return tight;
+	return policy == SCHED_DEADLINE ? ULLONG_MAX : slack_ns(0);
+}
+
+static void displaced_by_hog(long policy)
 {
 	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0] };
-	struct task w = { .policy = policy, .prio = 50, .cpu = ANY_CPU, .fn = waker };
+	struct task w = { .cpu = ANY_CPU, .fn = spinner, .arg = (void *)policy };
 
-	g_make("a");
-	g_set("a", "80000 100000");
-	task_start(&t);
-	wait_count(&t, 100, MSEC(2000));
-	task_start(&w);
-	wait_exit(w.pid);
-	figure(w.shm->value, "latest");
-	expect(w.shm->value <= slack_ns(USEC(100)), "woke up to %llu ns late beside an idle CPU",
-	       w.shm->value);
+	start_beside_hog(&t, &w, 60000);
+	figure(w.shm->value, "longest");
+	expect(w.shm->count >= (lane_tight ? NR_MEETINGS : NR_MEETINGS / 4),
+	       "left the CPU of the hog %llu times of %d", w.shm->count, NR_MEETINGS);
+	/* both CPUs are busy then, and take turns; else it waits for a throttle: 60 ms */
+	expect(w.shm->value <= longest_delay(policy, MSEC(1)),
+	       "did not run for %llu ns beside an idle CPU", w.shm->value);
+}
+
+static void fifo_displaced(void)
+{
+	displaced_by_hog(SCHED_FIFO);
+}
+
+static void deadline_displaced(void)
+{
+	displaced_by_hog(SCHED_DEADLINE);
+}
+
+static void wake_beside_hog(long policy)
+{
+	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0] };
+	struct task w = { .cpu = ANY_CPU, .fn = waker, .arg = (void *)policy };
+	int i, beside = 0, there = 0, at_once = 0;
+	struct wakeup wakeup;
+	u64 latest = 0;
+
+	start_beside_hog(&t, &w, 80000);
+	for (i = 0; i < NR_WAKEUPS; i++) {
+		trace_wakeup(w.pid, w.shm->gaps[i].from, cpus[0], &wakeup);
+		if (wakeup.latency > latest)
+			latest = wakeup.latency;
+		at_once += wakeup.latency <= USEC(100);
+		if (wakeup.beside != t.pid)
+			continue;
+		beside++;
+		there += wakeup.cpu == cpus[0];
+	}
+	figure(latest, "latest");
+	figure(at_once, "at_once");
+	figure(beside, "beside_hog");
 	/* where the host delays it, a wakeup may come after those 50 ms */
-	expect(w.shm->count <= (lane_tight ? 0 : 5),
-	       "woke %llu of 20 times on the CPU of the group's hog", w.shm->count);
+	expect(beside >= (lane_tight ? NR_WAKEUPS : NR_WAKEUPS / 4),
+	       "the hog ran at %d of %d wakeups", beside, NR_WAKEUPS);
+	/* and the other CPU may be held up in the middle of something higher */
+	expect(there <= (lane_tight ? 0 : NR_WAKEUPS / 4),
+	       "woke %d of %d times on the CPU of the group's hog", there, beside);
+	expect(latest <= longest_delay(policy, slack_ns(USEC(100))),
+	       "ran up to %llu ns late beside an idle CPU", latest);
+	/* the rest is for turns of the CPUs that come late */
+	if (lane_tight)
+		expect(at_once >= NR_WAKEUPS * 3 / 4,
+		       "ran within 0.1 ms of %d wakeups of %d beside an idle CPU", at_once,
+		       NR_WAKEUPS);
 }
 
 static void fifo_finds_idle_cpu(void)
 {
 	wake_beside_hog(SCHED_FIFO);
+}
+
+static void deadline_finds_idle_cpu(void)
+{
+	wake_beside_hog(SCHED_DEADLINE);
 }
 
 const struct dl_group_test cpuset_tests[] = {
@@ -363,6 +577,12 @@ const struct dl_group_test cpuset_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = partition_keeps_bandwidth },
 	{ "rebuild_while_leaving", "cpuset", "root domains are rebuilt while a task leaves SCHED_DEADLINE",
 	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = rebuild_while_leaving },
+	{ "refused_attach", "cpuset", "a refused attach takes no bandwidth of SCHED_DEADLINE tasks",
+	  .needs = NEED_CPUSET | NEED_HEADROOM, .run = refused_attach },
+	{ "deadline_moved_asleep", "cpuset", "a SCHED_DEADLINE task changes root domain in its sleep",
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = deadline_moved_asleep },
+	{ "moved_when_full", "cpuset", "a group goes from CPU to CPU where it fits only once",
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = moved_when_full },
 	{ "partition_when_full", "cpuset", "no partition is refused for a reservation",
 	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = partition_when_full },
 	{ "affinity_without_budget", "cpuset", "affinity to CPUs without own budget is refused",
@@ -374,6 +594,12 @@ const struct dl_group_test cpuset_tests[] = {
 	{ "affinity_moves", "cpuset", "hogs move by affinity, running and throttled",
 	  .needs = NEED_CPUS2, .run = affinity_moves },
 	{ "fifo_finds_idle_cpu", "cpuset", "a root FIFO task wakes on the idle CPU",
-	  .needs = NEED_CPUS2, .run = fifo_finds_idle_cpu },
+	  .needs = NEED_CPUS2 | NEED_TRACE, .run = fifo_finds_idle_cpu },
+	{ "deadline_finds_idle_cpu", "cpuset", "so does a SCHED_DEADLINE task of a later deadline",
+	  .needs = NEED_CPUS2 | NEED_TRACE, .run = deadline_finds_idle_cpu },
+	{ "fifo_displaced", "cpuset", "a root FIFO task makes room and goes to the idle CPU",
+	  .needs = NEED_CPUS2 | NEED_TRACE, .run = fifo_displaced },
+	{ "deadline_displaced", "cpuset", "so does a SCHED_DEADLINE task of a later deadline",
+	  .needs = NEED_CPUS2 | NEED_TRACE, .run = deadline_displaced },
 	{}
 };

@@ -110,15 +110,40 @@ static void offline_partition(void)
 
 	g_make("p");
 	must(g_write("p", "cpuset.cpus", "%d", cpu));
-	must(g_write("", "cpuset.cpus.exclusive", "%d", cpu));
-	must(g_write("p", "cpuset.cpus.exclusive", "%d", cpu));
-	must(g_write("p", "cpuset.cpus.partition", "root"));
+	set_partition("p", cpu, "root");
 	for (i = 0; i < 2; i++) {
 		g_read("p", "cpuset.cpus.partition", state, sizeof(state));
 		expect(!strcmp(state, "root\n"), "the partition is '%s'", state);
 		must(cpu_online(cpu, 0));
 		must(cpu_online(cpu, 1));
 	}
+}
+
+/* Where a SCHED_DEADLINE task wakes up its bandwidth counts, not where it fell asleep. */
+static void offline_sleeping_deadline(void)
+{
+	struct task t = { .cpu = last_cpu(), .fn = long_sleeper };
+	struct headroom before, with, h;
+
+	read_headroom(&before);
+	task_start(&t);
+	sleep_ms(20);
+	must(set_cpu(t.pid, ANY_CPU));
+	must(set_deadline(t.pid, MSEC(2), MSEC(10)));
+	sleep_ms(20);
+	read_headroom(&with);
+	must(cpu_online(last_cpu(), 0));
+	read_headroom(&h);
+	expect(h.tasks[cpus[0]] == with.tasks[cpus[0]],
+	       "%llu of SCHED_DEADLINE tasks with a CPU offline, %llu before", h.tasks[cpus[0]],
+	       with.tasks[cpus[0]]);
+	must(cpu_online(last_cpu(), 1));
+	task_kill(&t);
+	sleep_ms(20);
+	read_headroom(&h);
+	expect(h.tasks[cpus[0]] == before.tasks[cpus[0]],
+	       "%llu are left of SCHED_DEADLINE tasks, were %llu", h.tasks[cpus[0]],
+	       before.tasks[cpus[0]]);
 }
 
 /* A group whose only CPU goes: its tasks are not lost. */
@@ -134,6 +159,7 @@ static void offline_only_cpu(void)
 	wait_throttled("a", cpu);
 	must(cpu_online(cpu, 0));
 	wait_count(&t, 10, MSEC(5000));
+	expect(g_stat("a", "nr_unserved") > 0, "the hog runs unserved, and that is not counted");
 	must(cpu_online(cpu, 1));
 	wait_count(&t, 10, MSEC(5000));
 	sleep_ms(300);
@@ -195,6 +221,8 @@ const struct dl_group_test hotplug_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG, .run = offline_never_refused },
 	{ "offline_partition", "hotplug", "no fair server keeps a CPU online",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .run = offline_partition },
+	{ "offline_sleeping_deadline", "hotplug", "a SCHED_DEADLINE task sleeps on a CPU that goes",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_HEADROOM, .run = offline_sleeping_deadline },
 	{ "offline_only_cpu", "hotplug", "a group's only CPU goes and comes",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .run = offline_only_cpu },
 	{ "set_while_offline", "hotplug", "numbers set while a CPU is away",

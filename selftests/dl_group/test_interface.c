@@ -180,7 +180,8 @@ static void stat_format(void)
 	int cpu = 0;
 	u64 value;
 
-	g_set("", "5000 20000");
+	/* its first period has not ended when it is read */
+	g_set("", "5000 1000000");
 	g_read("", "cpu.rt.stat", buf, sizeof(buf));
 	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save), i++) {
 		u64 v[6];
@@ -245,6 +246,54 @@ static void stat_counts(void)
 	figure(periods, "periods");
 }
 
+/* Interrupt time of a CPU in /proc/stat, hard and soft. */
+static u64 irq_ns(int cpu)
+{
+	char buf[16384], name[32], *line;
+	u64 irq, softirq;
+
+	snprintf(name, sizeof(name), "\ncpu%d ", cpu);
+	file_read("/proc/stat", buf, sizeof(buf));
+	line = strstr(buf, name);
+	expect(line && sscanf(line, "\ncpu%*d %*u %*u %*u %*u %*u %llu %llu", &irq, &softirq) == 2,
+	       "/proc/stat has no line for CPU %d", cpu);
+	return (irq + softirq) * (1000000000ULL / sysconf(_SC_CLK_TCK));
+}
+
+/*
+ * What interrupts take from a group's task is shown, and not charged to it. By
+ * the tick there are no interrupts: then time is not accounted by interrupts.
+ */
+static void stat_irq(void)
+{
+	struct task t = { .group = "", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0] };
+	u64 all, irq, start, usage, length, tick = 1000000000ULL / sysconf(_SC_CLK_TCK);
+
+	start_interrupts(cpus[0], USEC(50));
+	g_set("", "90000 100000");
+	task_start(&t);
+	wait_count(&t, 100, MSEC(2000));
+	all = irq_ns(cpus[0]);
+	irq = g_stat("", "irq_usec");
+	usage = g_stat("", "usage_usec");
+	start = now_ns();
+	sleep_ms(1500);
+	irq = USEC(g_stat("", "irq_usec") - irq);
+	usage = USEC(g_stat("", "usage_usec") - usage);
+	length = now_ns() - start;
+	all = irq_ns(cpus[0]) - all;
+	figure(all, "irq_of_cpu");
+	figure(irq, "irq_of_group");
+	if (!irq && all <= 4 * tick)
+		test_skip("interrupts are not timed: needs CONFIG_IRQ_TIME_ACCOUNTING, fit TSC");
+	/* it runs for nine tenths of the time, more or less */
+	expect(all > 4 * tick, "%llu ns of interrupts in %llu ns are too few to see", all, length);
+	expect(irq >= all * 3 / 5 - 2 * tick && irq <= all + 2 * tick,
+	       "%llu ns are shown of %llu ns that the CPU spent in interrupts", irq, all);
+	expect(usage + irq <= length + slack_ns(MSEC(1)),
+	       "%llu ns charged and %llu ns of interrupts in %llu ns", usage, irq, length);
+}
+
 static void tracepoints(void)
 {
 	struct reservation r = { .name = "a", .runtime_us = 2000, .period_us = 10000 };
@@ -266,7 +315,7 @@ static void headroom_format(void)
 		cpu = cpus[i];
 		expect(h.present[cpu], "%s has no line for CPU %d", HEADROOM, cpu);
 		expect(h.cap[cpu] == util(file_read_s64(RT_RUNTIME),
-					  file_read_s64("/proc/sys/kernel/sched_rt_period_us")),
+					  file_read_s64(RT_PERIOD)),
 		       "CPU %d: the cap is %llu", cpu, h.cap[cpu]);
 		expect(h.fair[cpu] == util(file_read_s64(fair_file(cpu, "runtime")),
 					   file_read_s64(fair_file(cpu, "period"))),
@@ -296,6 +345,8 @@ const struct dl_group_test interface_tests[] = {
 	{ "stat_without_number", "interface", "cpu.rt.stat of an unset group is all zero",
 	  .run = stat_without_number },
 	{ "stat_counts", "interface", "cpu.rt.stat counts what happened", .run = stat_counts },
+	{ "stat_irq", "interface", "interrupts under a group's task show as irq_usec",
+	  .run = stat_irq },
 	{ "tracepoints", "interface", "throttle and replenish are traced with their cgroup",
 	  .needs = NEED_TRACE, .run = tracepoints },
 	{ "headroom_format", "interface", "the headroom of every CPU can be read",

@@ -81,8 +81,10 @@ static void overrun_is_seen(void)
 	u64 start;
 
 	trace_start();
-	start = now_ns();
 	task_start(&t);
+	/* a slow kernel takes its time to start one */
+	wait_count(&t, 10, MSEC(2000));
+	start = now_ns();
 	sleep_ms(100);
 	trace_stop();
 	expect(trace_running(cpus[0], &t.pid, 1, start, start + MSEC(100)) >
@@ -90,16 +92,40 @@ static void overrun_is_seen(void)
 	       "a hog without limits is not seen to exceed one");
 }
 
-/* A task that is refused, and one that was started, are told apart. */
+static void expect_change(char **before, const char *what)
+{
+	char *after = state_text();
+
+	expect(strcmp(*before, after), "%s is not in the state", what);
+	free(*before);
+	*before = after;
+}
+
+/* What a refusal must leave alone is seen to change where it does. */
 static void state_is_compared(void)
 {
-	char *before = state_text(), *after;
+	struct task t = { .group = "a", .policy = SCHED_OTHER, .cpu = ANY_CPU, .fn = sleeper };
+	char *before = state_text(), *first = state_text(), *sysctl = state_text();
+	s64 period = file_read_s64(RT_PERIOD);
 
+	must(file_write(RT_PERIOD, "%lld", period + 1));
+	expect_change(&sysctl, "a sysctl");
+	must(file_write(RT_PERIOD, "%lld", period));
 	g_make("a");
-	after = state_text();
-	expect(strcmp(before, after), "a new cgroup is not in the state");
+	expect_change(&before, "a new cgroup");
+	task_start(&t);
+	expect_change(&before, "a new task");
+	must(set_policy(t.pid, SCHED_FIFO, 1));
+	expect_change(&before, "a policy");
+	must(set_policy(t.pid, SCHED_FIFO, 2));
+	expect_change(&before, "a priority");
+	if (nr_cpus > 1) {
+		must(set_cpu(t.pid, cpus[1]));
+		expect_change(&before, "an affinity");
+	}
+	task_kill(&t);
 	g_rmdir("a");
-	state_compare(before, __FILE__, __LINE__, "nothing");
+	state_compare(first, __FILE__, __LINE__, "nothing");
 }
 
 const struct dl_group_test tools_tests[] = {

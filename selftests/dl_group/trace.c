@@ -24,8 +24,10 @@
 enum event_type {
 	EV_SWITCH, EV_RUNTIME, EV_REPLENISH, EV_THROTTLE,
 	EV_START, EV_STOP, EV_CHARGE, EV_ADMISSION,
+	EV_WAKING, EV_WAKEUP,
 	NR_EVENTS,
-	NR_SUPPLY = EV_START	/* these tell of the supply */
+	NR_SUPPLY = EV_START,	/* these tell of the supply */
+	NR_GROUP = EV_WAKING	/* and these of groups */
 };
 
 static const char *const event_names[NR_EVENTS] = {
@@ -33,6 +35,7 @@ static const char *const event_names[NR_EVENTS] = {
 	"sched_dl_group_replenish", "sched_dl_group_throttle",
 	"sched_dl_group_start", "sched_dl_group_stop",
 	"sched_dl_group_charge", "sched_dl_group_admission",
+	"sched_waking", "sched_wakeup",
 };
 
 struct field {
@@ -42,9 +45,9 @@ struct field {
 struct event {
 	u64 ts;
 	enum event_type type;
-	pid_t prev, pid;	/* switch: from, to; runtime: whose */
+	pid_t prev, pid;	/* switch: from, to; runtime, wakeup: whose */
 	u64 value;		/* runtime: ns; of groups: cgroup */
-	int cpu;		/* of groups: whose server */
+	int cpu;		/* of groups: whose server; switch: where; wakeup: to where */
 	u64 delta;		/* charge: ns */
 	struct decision decision;
 };
@@ -53,9 +56,11 @@ static struct {
 	unsigned int id[NR_EVENTS];
 	struct field prev, next, pid, runtime, group[NR_EVENTS];
 	struct field cpus[NR_EVENTS], delta, rule, asked, free, result;
+	struct field woken[NR_EVENTS];
 	struct event *events;
 	size_t nr, size;
-	int cpu;		/* whose events are read */
+	int cpu;		/* whose events have been read */
+	int buffer;		/* whose are being read */
 } trace = { .cpu = NO_CPU };
 
 static const char *tracing_dir(void)
@@ -147,6 +152,11 @@ static void load_format(int type)
 		ok = find_field(format, "pid", &trace.pid) &&
 		     find_field(format, "runtime", &trace.runtime);
 		break;
+	case EV_WAKING:
+	case EV_WAKEUP:
+		ok = find_field(format, "pid", &trace.woken[type]) &&
+		     find_field(format, "target_cpu", &trace.cpus[type]);
+		break;
 	case EV_START:
 	case EV_STOP:
 		ok = find_field(format, "cgroup", &trace.group[type]) &&
@@ -201,13 +211,105 @@ void trace_start(void)
 
 void trace_start_servers(void)
 {
-	start(NR_SUPPLY, NR_EVENTS);
+	start(NR_SUPPLY, NR_GROUP);
+}
+
+void trace_start_wakeups(void)
+{
+	start(EV_SWITCH, EV_SWITCH + 1);
+	start(NR_GROUP, NR_EVENTS);
 }
 
 void trace_stop(void)
 {
 	must(file_write(instance("tracing_on"), "0"));
 	trace.cpu = NO_CPU;
+}
+
+#define PROBE	TOP_NAME "/value"
+
+static const char *probes(void)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/kprobe_events", tracing_dir() ?: "");
+	return path;
+}
+
+/* What a test of trace_kernel_int() or trace_functions() needs. */
+const char *trace_check_functions(void)
+{
+	if (!tracing_dir())
+		return "no tracefs: needs CONFIG_FTRACE";
+	if (access(probes(), W_OK))
+		return "no probes: needs CONFIG_KPROBE_EVENTS";
+	return NULL;
+}
+
+void trace_remove_probe(void)
+{
+	if (!tracing_dir() || access(probes(), W_OK))
+		return;
+	file_write(instance("events/enable"), "0");
+	file_write(probes(), "-:" PROBE);
+}
+
+/* A variable of the kernel's, as a probe sees it whenever somebody forks. */
+int trace_kernel_int(const char *symbol)
+{
+	char buf[8192], *at;
+	pid_t pid;
+	int value;
+
+	start(0, 0);
+	must(file_write(probes(), "p:" PROBE " kernel_clone value=@%s:s32", symbol));
+	must(file_write(instance("events/" PROBE "/enable"), "1"));
+	pid = fork_child();
+	if (!pid)
+		_exit(0);
+	wait_exit(pid);
+	trace_stop();
+	file_read(instance("trace"), buf, sizeof(buf));
+	trace_remove_probe();
+	at = strstr(buf, " value=");
+	expect(at, "forks are not seen:\n%s", buf);
+	if (sscanf(at, " value=%d", &value) != 1)
+		test_skip("no %s: needs CONFIG_KALLSYMS_ALL", symbol);
+	return value;
+}
+
+/* Calls of functions by a pattern of their names, from now on. */
+void trace_start_functions(const char *pattern)
+{
+	start(0, 0);
+	trace_stop();
+	if (access(instance("set_ftrace_filter"), W_OK))
+		test_skip("functions are not traced: needs CONFIG_DYNAMIC_FTRACE");
+	must(file_write(instance("set_ftrace_filter"), "%s", pattern));
+	must(file_write(instance("current_tracer"), "function"));
+	must(file_write(instance("trace"), "0"));
+	must(file_write(instance("tracing_on"), "1"));
+}
+
+/* How many; and a line about the first one. */
+u64 trace_functions(char *first, size_t size)
+{
+	char buf[8192], *line, *save;
+	u64 nr = 0;
+
+	trace_stop();
+	file_read(instance("trace"), buf, sizeof(buf));
+	line = strstr(buf, "entries-in-buffer/entries-written: ");
+	expect(line && sscanf(line, "%*[^:]: %*u/%llu", &nr) == 1, "the trace begins with '%s'",
+	       buf);
+	*first = '\0';
+	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		if (*line != '#') {
+			snprintf(first, size, "%s", line);
+			break;
+		}
+	must(file_write(instance("current_tracer"), "nop"));
+	return nr;
 }
 
 /* Events keep an instance alive, so they go first. */
@@ -254,10 +356,16 @@ static void add_event(u64 ts, const unsigned char *record)
 	case EV_SWITCH:
 		e->prev = get(record, trace.prev);
 		e->pid = get(record, trace.next);
+		e->cpu = trace.buffer;
 		break;
 	case EV_RUNTIME:
 		e->pid = get(record, trace.pid);
 		e->value = get(record, trace.runtime);
+		break;
+	case EV_WAKING:
+	case EV_WAKEUP:
+		e->pid = get(record, trace.woken[type]);
+		e->cpu = get(record, trace.cpus[type]);
 		break;
 	case EV_START:
 	case EV_STOP:
@@ -343,6 +451,7 @@ static void read_buffer(int cpu)
 	ssize_t len;
 	int fd;
 
+	trace.buffer = cpu;
 	snprintf(file, sizeof(file), "per_cpu/cpu%d/trace_pipe_raw", cpu);
 	fd = open(instance(file), O_RDONLY | O_NONBLOCK);
 	expect(fd >= 0, "open %s: %s", instance(file), strerror(errno));
@@ -509,6 +618,33 @@ void trace_decision(u64 id, struct decision *d)
 		if (e->type == EV_ADMISSION && e->value == id)
 			*d = e->decision;
 	}
+}
+
+/* The first wakeup of a task from then on, and whom @cpu ran at that time. */
+void trace_wakeup(pid_t pid, u64 from, int cpu, struct wakeup *w)
+{
+	u64 waking = 0;
+	size_t i;
+
+	*w = (struct wakeup){ .cpu = NO_CPU };
+	load_all_events();
+	for (i = 0; i < trace.nr; i++) {
+		const struct event *e = &trace.events[i];
+
+		if (e->type == EV_SWITCH && e->cpu == cpu && !waking)
+			w->beside = e->pid;
+		if (e->pid != pid || e->ts < from)
+			continue;
+		if (e->type == EV_WAKING && !waking) {
+			waking = e->ts;
+		} else if (e->type == EV_WAKEUP && waking) {
+			w->cpu = e->cpu;
+		} else if (e->type == EV_SWITCH && waking) {
+			w->latency = e->ts - waking;
+			return;
+		}
+	}
+	fail("task %d is not seen to wake and run", pid);
 }
 
 /* Time on the CPU between two times, interrupts and all. */

@@ -232,6 +232,19 @@ int g_attach(const char *g, pid_t pid)
 	return g_write(g, "cgroup.procs", "%d", pid);
 }
 
+/* Below a group that is none, a partition's CPUs are exclusive all the way up. */
+void set_partition(const char *g, int cpu, const char *kind)
+{
+	char state[128];
+
+	must(g_write("", "cpuset.cpus.exclusive", "%d", cpu));
+	must(g_write(g, "cpuset.cpus.exclusive", "%d", cpu));
+	must(g_write(g, "cpuset.cpus.partition", "%s", kind));
+	g_read(g, "cpuset.cpus.partition", state, sizeof(state));
+	expect(!strncmp(state, kind, strlen(kind)) && !strstr(state, "invalid"),
+	       "the partition is '%s'", state);
+}
+
 u64 g_stat(const char *g, const char *key)
 {
 	char buf[8192], *line, *save;
@@ -398,11 +411,42 @@ const char *fair_file(int cpu, const char *what)
 	return buf;
 }
 
+/* Not everything can be read by everybody. */
+static void state_file(FILE *out, const char *path)
+{
+	char buf[16384];
+
+	if (read_text(path, buf, sizeof(buf)) >= 0)
+		fprintf(out, "%s: %s", path, buf);
+}
+
+/* Of each task of a group: how it is scheduled and where. */
+static void state_tasks(FILE *out, const char *tids)
+{
+	char *next;
+	pid_t tid;
+
+	for (; (tid = strtol(tids, &next, 10)) > 0; tids = next) {
+		struct sched_param param = {};
+		u64 mask = 0;
+		cpu_set_t set;
+		int i;
+
+		CPU_ZERO(&set);
+		sched_getparam(tid, &param);
+		sched_getaffinity(tid, sizeof(set), &set);
+		for (i = 0; i < MAX_CPUS; i++)
+			mask |= (u64)!!CPU_ISSET(i, &set) << i;
+		fprintf(out, "task %d: policy %d priority %d CPUs %llx\n", tid,
+			sched_getscheduler(tid), param.sched_priority, mask);
+	}
+}
+
 static void state_group(FILE *out, const char *path)
 {
 	static const char *const files[] = {
 		"cpu.rt.max", "cpu.rt.max.effective.local", "cpuset.cpus",
-		"cpuset.cpus.effective", "cgroup.procs", "cgroup.threads", NULL
+		"cpuset.cpus.effective", "cgroup.procs", NULL
 	};
 	struct dirent *entry;
 	char buf[8192], name[PATH_MAX];
@@ -413,6 +457,8 @@ static void state_group(FILE *out, const char *path)
 	for (i = 0; files[i]; i++)
 		if (!cg_read(path, files[i], buf, sizeof(buf)))
 			fprintf(out, "%s: %s\n", files[i], buf);
+	if (!cg_read(path, "cgroup.threads", buf, sizeof(buf)))
+		state_tasks(out, buf);
 	dir = opendir(path);
 	if (!dir)
 		return;
@@ -426,15 +472,19 @@ static void state_group(FILE *out, const char *path)
 
 char *state_text(void)
 {
-	char *text = NULL, buf[16384];
+	char *text = NULL;
 	size_t len;
+	int i;
 	FILE *out = open_memstream(&text, &len);
 
 	expect(out, "no memory");
-	if (read_text(HEADROOM, buf, sizeof(buf)) >= 0)
-		fprintf(out, "%s", buf);
-	file_read(RT_RUNTIME, buf, sizeof(buf));
-	fprintf(out, "%s", buf);
+	state_file(out, HEADROOM);
+	state_file(out, RT_RUNTIME);
+	state_file(out, RT_PERIOD);
+	for (i = 0; i < nr_cpus; i++) {
+		state_file(out, fair_file(cpus[i], "runtime"));
+		state_file(out, fair_file(cpus[i], "period"));
+	}
 	state_group(out, cgroup_top);
 	fclose(out);
 	return text;

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/futex.h>
+#include <linux/perf_event.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -228,6 +229,35 @@ void wait_throttled(const char *g, int cpu)
 	}
 }
 
+/* By a timer that no task can hold up. Ends with the test. */
+void start_interrupts(int cpu, u64 period)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.sample_period = period,
+	};
+
+	if (access("/proc/sys/kernel/perf_event_paranoid", F_OK))
+		test_skip("no timers by perf: needs CONFIG_PERF_EVENTS");
+	expect(syscall(SYS_perf_event_open, &attr, -1, cpu, -1, 0) >= 0, "no timer on CPU %d: %s",
+	       cpu, strerror(errno));
+}
+
+/*
+ * One host thread runs all CPUs of the icount lane, each until the next timer
+ * expires: with a timer on each they take turns often enough. With the same
+ * period the turns of one CPU could always be the short ones.
+ */
+void start_pacer(u64 period)
+{
+	int i;
+
+	for (i = 0; lane_tight && i < nr_cpus; i++)
+		start_interrupts(cpus[i], period + i * period / 7);
+}
+
 static bool over(const struct task_shm *shm, u64 now)
 {
 	return shm->stop || (shm->until && now >= shm->until);
@@ -333,12 +363,39 @@ void fork_hog(struct task_shm *shm, void *arg)
 		;
 }
 
+/* Runs this program anew all the time; its arguments count how often. */
+void exec_again(const char *count)
+{
+	char next[32];
+
+	spin_ns(USEC(100));
+	snprintf(next, sizeof(next), "%llu", strtoull(count, NULL, 10) + 1);
+	execl("/proc/self/exe", EXEC_HOG, next, NULL);
+	_exit(KSFT_FAIL);
+}
+
+void exec_hog(struct task_shm *shm, void *arg)
+{
+	(void)shm;
+	(void)arg;
+	exec_again("0");
+}
+
 void sleeper(struct task_shm *shm, void *arg)
 {
 	(void)arg;
 	while (!shm->stop) {
 		shm->count++;
 		sleep_ms(2);
+	}
+}
+
+void long_sleeper(struct task_shm *shm, void *arg)
+{
+	(void)arg;
+	for (;;) {
+		shm->count++;
+		sleep_ms(100000);
 	}
 }
 
