@@ -141,6 +141,8 @@ struct headroom {
 };
 
 void read_headroom(struct headroom *h);
+/* SCHED_DEADLINE tasks have so much more on a CPU than before. */
+void expect_tasks(const struct headroom *before, int cpu, u64 more, const char *when);
 u64 util(u64 runtime, u64 period);	/* floor(runtime * UNIT / period) */
 u64 fill_us(u64 free, u64 period_us);	/* the largest runtime that fits */
 #define HEADROOM	"/sys/kernel/debug/sched/dl_group_headroom"

@@ -55,7 +55,7 @@ static void life(struct task_shm *shm, void *arg)
 	pid_t pid;
 
 	for (; !shm->stop; shm->count++) {
-		sleep_ms(400);
+		sleep_ms(lane_tight ? 50 : 400);
 		/* not all of them, so that it does not take too long */
 		if (nr % 10)
 			continue;

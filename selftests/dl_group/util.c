@@ -369,6 +369,22 @@ void read_headroom(struct headroom *h)
 	}
 }
 
+/* The bandwidth of a task goes at its zero-lag time, not with the task. */
+void expect_tasks(const struct headroom *before, int cpu, u64 more, const char *when)
+{
+	u64 end = now_ns() + patience(MSEC(30));
+	struct headroom h;
+
+	do {
+		read_headroom(&h);
+		if (h.tasks[cpu] == before->tasks[cpu] + more)
+			return;
+		sleep_ms(1);
+	} while (now_ns() < end);
+	fail("%s: SCHED_DEADLINE tasks have %llu on CPU %d, expected %llu", when, h.tasks[cpu],
+	     cpu, before->tasks[cpu] + more);
+}
+
 /* By long division, so that 32-bit builds say the same as 64-bit ones. */
 u64 util(u64 runtime, u64 period)
 {
