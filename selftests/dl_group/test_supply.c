@@ -271,6 +271,7 @@ static void root_fifo_hog(void)
 	root.shm->until = now_ns() + length;
 	supply_measure(&r, 1, cpus[0]);
 	supply_check(&r);
+	sleep_until(root.shm->until);
 	got = task_cpu_ns(root.pid);
 	figure(got, "root_fifo.received");
 	expect(got >= at_least(length * 60 / 100) && got <= length * 80 / 100,
