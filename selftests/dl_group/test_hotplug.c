@@ -92,11 +92,14 @@ static void offline_in_a_loop(void)
 /* However full it is: the administrator takes what CPU he likes. */
 static void offline_never_refused(void)
 {
-	struct task t;
+	struct task t = { .group = "", .policy = SCHED_FIFO, .prio = 10, .cpu = last_cpu() };
 	int cpu = last_cpu();
 
 	g_set("", "90000 100000");
-	start_throttled("", &t, 1, cpu);
+	task_prepare(&t);
+	/* where interrupts take all the rest, nobody could end it */
+	t.shm->until = now_ns() + patience(MSEC(300));
+	tasks_go();
 	wait_count(&t, 10, MSEC(3000));
 	must(cpu_online(cpu, 0));
 	must(cpu_online(cpu, 1));
