@@ -456,13 +456,20 @@ static void spinner(struct task_shm *shm, void *arg)
 	}
 }
 
-/* The hog of a group on one CPU, beside one of nobody's that goes there. */
+/*
+ * A hog, beside a task of no group that goes to its CPU. The hog may run on
+ * every CPU, or root tasks would avoid it for that; but elsewhere all of the
+ * runtime is carved out.
+ */
 static void start_beside_hog(struct task *t, struct task *w, int runtime_us)
 {
 	/* turns shorter than what is measured */
 	start_pacer(USEC(25));
 	g_make("a");
-	g_set("a", "%d 100000", runtime_us);
+	g_make("rest");
+	must(g_write("rest", "cpuset.cpus", "%d-%d", cpus[1], cpus[nr_cpus - 1]));
+	g_set("", "%d 100000", runtime_us);
+	g_set("rest", "%d 100000", runtime_us);
 	task_start(t);
 	wait_count(t, 100, MSEC(2000));
 	trace_start_wakeups();
@@ -484,7 +491,7 @@ static u64 longest_delay(long policy, u64 tight)
 
 static void displaced_by_hog(long policy)
 {
-	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0] };
+	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU };
 	struct task w = { .cpu = ANY_CPU, .fn = spinner, .arg = (void *)policy };
 
 	start_beside_hog(&t, &w, 60000);
@@ -508,7 +515,7 @@ static void deadline_displaced(void)
 
 static void wake_beside_hog(long policy)
 {
-	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0] };
+	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU };
 	struct task w = { .cpu = ANY_CPU, .fn = waker, .arg = (void *)policy };
 	int i, beside = 0, there = 0, at_once = 0;
 	struct wakeup wakeup;
@@ -583,12 +590,12 @@ const struct dl_group_test cpuset_tests[] = {
 	{ "affinity_moves", "cpuset", "hogs move by affinity, running and throttled",
 	  .needs = NEED_CPUS2, .run = affinity_moves },
 	{ "fifo_finds_idle_cpu", "cpuset", "a root FIFO task wakes on the idle CPU",
-	  .needs = NEED_CPUS2 | NEED_TRACE, .run = fifo_finds_idle_cpu },
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_TRACE, .run = fifo_finds_idle_cpu },
 	{ "deadline_finds_idle_cpu", "cpuset", "so does a SCHED_DEADLINE task of a later deadline",
-	  .needs = NEED_CPUS2 | NEED_TRACE, .run = deadline_finds_idle_cpu },
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_TRACE, .run = deadline_finds_idle_cpu },
 	{ "fifo_displaced", "cpuset", "a root FIFO task makes room and goes to the idle CPU",
-	  .needs = NEED_CPUS2 | NEED_TRACE, .run = fifo_displaced },
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_TRACE, .run = fifo_displaced },
 	{ "deadline_displaced", "cpuset", "so does a SCHED_DEADLINE task of a later deadline",
-	  .needs = NEED_CPUS2 | NEED_TRACE, .run = deadline_displaced },
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_TRACE, .run = deadline_displaced },
 	{}
 };
