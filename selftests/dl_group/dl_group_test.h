@@ -310,6 +310,7 @@ struct reservation {
 	int policy, prio;		/* 0: SCHED_FIFO 10 */
 	struct task task[4];
 	pid_t pids[4];
+	u64 start;			/* when the hogs went */
 	struct supply supply;
 };
 

@@ -296,6 +296,30 @@ static void deadline_and_groups(void)
 	g_set("", "90000 100000");
 }
 
+/*
+ * What a group leaves to itself is promised, also if it is too little for a
+ * server: 250 ns of each millisecond here.
+ */
+static void deadline_sees_promise(void)
+{
+	struct task t[MAX_CPUS] = {};
+	int i;
+
+	g_make("a");
+	g_set("", "500 1000");
+	g_set("a", "1000 2001");
+	for (i = 0; i < nr_cpus; i++) {
+		t[i] = (struct task){ .cpu = ANY_CPU, .fn = sleeper };
+		task_start(&t[i]);
+	}
+	for (i = 0; i < nr_cpus - 1; i++)
+		must(set_deadline(t[i].pid, USEC(4001), MSEC(10)));
+	expect_refused(set_deadline(t[i].pid, USEC(4001), MSEC(10)), EBUSY);
+	must(set_deadline(t[i].pid, USEC(3999), MSEC(10)));
+	g_set("a", "max");
+	g_expect("", "cpu.rt.max.effective.local", "500 1000\n");
+}
+
 /* Sleeps past its zero-lag time, so that no timer is left when it leaves. */
 static void deadline_leaves_asleep(void)
 {
@@ -469,6 +493,8 @@ const struct dl_group_test admission_tests[] = {
 	  .run = sysctl_moves_cap },
 	{ "deadline_and_groups", "admission", "SCHED_DEADLINE tasks and groups share a domain",
 	  .needs = NEED_HEADROOM, .run = deadline_and_groups },
+	{ "deadline_sees_promise", "admission", "SCHED_DEADLINE tasks take nothing that is promised",
+	  .run = deadline_sees_promise },
 	{ "deadline_leaves_asleep", "admission", "a task that leaves SCHED_DEADLINE in its sleep",
 	  .needs = NEED_HEADROOM, .run = deadline_leaves_asleep },
 	{ "max_always_allowed", "admission", "going to max is never refused",

@@ -120,7 +120,7 @@ static void with_fair_hogs(void)
 {
 	struct reservation r = { .name = "a", .runtime_us = 5000, .period_us = 20000 };
 	struct task fair[2] = {};
-	u64 start, length, got[2];
+	u64 length, got[2];
 	int i;
 
 	for (i = 0; i < 2; i++) {
@@ -128,9 +128,8 @@ static void with_fair_hogs(void)
 		task_prepare(&fair[i]);
 	}
 	reserve(&r, 1, cpus[0]);
-	start = now_ns();
 	supply_measure(&r, 1, cpus[0]);
-	length = now_ns() - start;
+	length = now_ns() - r.start;
 	for (i = 0; i < 2; i++)
 		got[i] = task_cpu_ns(fair[i].pid);
 	supply_check(&r);
@@ -267,11 +266,11 @@ static void root_fifo_hog(void)
 	task_prepare(&root);
 	reserve(&r, 1, cpus[0]);
 	/* The test has the same priority: it goes on when the hog ends. */
-	length = MSEC(lane_tight ? 1100 : 4000);
-	root.shm->until = now_ns() + length;
+	root.shm->until = now_ns() + MSEC(lane_tight ? 1100 : 4000);
 	supply_measure(&r, 1, cpus[0]);
 	supply_check(&r);
 	sleep_until(root.shm->until);
+	length = root.shm->until - r.start;
 	got = task_cpu_ns(root.pid);
 	figure(got, "root_fifo.received");
 	expect(got >= at_least(length * 60 / 100) && got <= length * 80 / 100,

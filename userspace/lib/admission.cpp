@@ -13,21 +13,16 @@ namespace dlgroup {
 
 namespace {
 
-// The largest runtime with floor(Q * 2^bits / P) <= room:
-// that is Q * 2^bits < (room + 1) * P.
-microseconds largest(u128 room, microseconds period, unsigned bits)
-{
-	if (period.count() <= 0)
-		return microseconds(0);
-	auto most = ((room + 1) * static_cast<u128>(period.count()) - 1) >> bits;
-	auto limit = static_cast<u128>(period.count());
-	return microseconds(static_cast<std::int64_t>(std::min(most, limit)));
-}
-
 // Mainline's fraction of 2^20: rounding down twice is rounding down once.
 std::int64_t share20(Bandwidth value)
 {
 	return static_cast<std::int64_t>(value >> (kBandwidthBits - 20));
+}
+
+// What groups are promised counts rounded up (dl_group_task_ratio()).
+std::int64_t share20_up(Bandwidth value)
+{
+	return share20(value + (Bandwidth(1) << (kBandwidthBits - 20)) - 1);
 }
 
 RtMax with_runtime(const RtMax &like, microseconds runtime)
@@ -261,7 +256,7 @@ private:
 			for (auto i : tree_.from_root_pool())
 				if (tree_.groups[i].cpus.count(one.cpu) &&
 				    !tree_.is_inside(i, now_.group))
-					domain.room -= share20(bandwidth(tree_.groups[i].rt_max));
+					domain.room -= share20_up(bandwidth(tree_.groups[i].rt_max));
 		}
 		std::vector<Domain> found;
 		for (const auto &[tasks, domain] : by_tasks)
@@ -273,7 +268,7 @@ private:
 	bool no_room_in_domain()
 	{
 		for (const auto &domain : domains()) {
-			if (share20(asked_) * domain.own_cpus <= domain.room)
+			if (share20_up(asked_) * domain.own_cpus <= domain.room)
 				continue;
 			answer_.rule = Rule::fits_cpu;
 			answer_.cpus = domain.span;
@@ -368,8 +363,9 @@ private:
 				break;
 			if (domain.room < 0)
 				return;
-			auto most = static_cast<u128>(domain.room / domain.own_cpus);
-			runtime = std::min(runtime, largest(most, now_.asked.deadline, 20));
+			auto most = static_cast<Bandwidth>(domain.room / domain.own_cpus)
+				    << (kBandwidthBits - 20);
+			runtime = std::min(runtime, largest_runtime(most, now_.asked.deadline));
 		}
 		auto value = with_runtime(now_.asked, runtime);
 		auto share = bandwidth(value);
@@ -400,7 +396,12 @@ private:
 
 microseconds largest_runtime(Bandwidth room, microseconds period)
 {
-	return largest(room, period, kBandwidthBits);
+	// floor(Q * 2^48 / P) <= room: that is Q * 2^48 < (room + 1) * P.
+	if (period.count() <= 0)
+		return microseconds(0);
+	auto limit = static_cast<u128>(period.count());
+	auto most = ((static_cast<u128>(room) + 1) * limit - 1) >> kBandwidthBits;
+	return microseconds(static_cast<std::int64_t>(std::min(most, limit)));
 }
 
 microseconds smallest_runtime(Bandwidth need, microseconds period)

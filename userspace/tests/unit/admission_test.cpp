@@ -234,6 +234,24 @@ TEST(Explain, RightsAndLimits)
 		  "sched_deadline_period_{min,max}_us); fits: nothing with this period");
 }
 
+// Mainline counts in 2^-20; what groups are promised is rounded up.
+TEST(Explain, RootDomainRoundsGroupsUp)
+{
+	constexpr Bandwidth kUnit = Bandwidth(1) << 28;
+	Machine machine;
+	machine.add("/c", RtMax{});
+	machine.one_domain = true;
+	// 2 * (996147 - 52428) are there for all, and a third is 349525.3.
+	for (auto &tasks : machine.tasks_on)
+		tasks = (2 * (996147 - 52428) - 2 * 349526 + 1) * kUnit;
+	EXPECT_NE(machine.text("/c", number(10000, 30000), ENOSPC).find("in this root domain"),
+		  std::string::npos);
+	for (auto &tasks : machine.tasks_on)
+		tasks -= kUnit;
+	EXPECT_EQ(machine.text("/c", number(10000, 30000), ENOSPC).find("in this root domain"),
+		  std::string::npos);
+}
+
 TEST(Explain, RootDomainSharedWithTasks)
 {
 	Machine machine;
