@@ -137,6 +137,55 @@ static void partition_isolated(void)
 	partition_comes_and_goes("isolated");
 }
 
+/* The first CPU that was isolated at boot, -1 if none was. */
+static int isolated_cpu(void)
+{
+	FILE *file = fopen("/sys/devices/system/cpu/isolated", "r");
+	int cpu = -1;
+
+	if (!file)
+		return -1;
+	if (fscanf(file, "%d", &cpu) != 1)
+		cpu = -1;
+	fclose(file);
+	return cpu;
+}
+
+static const char *check_isolated(void)
+{
+	return isolated_cpu() < 0 ? "no CPU is isolated: needs isolcpus=" : NULL;
+}
+
+/*
+ * An isolated CPU is in no scheduling domain, and in the default root domain. A
+ * group has its budget there as anywhere else, for tasks that go there.
+ */
+static void isolated_at_boot(void)
+{
+	int cpu = isolated_cpu();
+	struct reservation r[] = {
+		{ .name = "a", .runtime_us = 5000, .period_us = 20000 },
+		{ .name = "b", .runtime_us = 20000, .period_us = 50000 },
+	};
+	struct headroom before, h;
+	int i;
+
+	read_headroom(&before);
+	reserve(r, 2, cpu);
+	supply_measure(r, 2, cpu);
+	for (i = 0; i < 2; i++) {
+		supply_check(&r[i]);
+		task_kill(&r[i].task[0]);
+	}
+	g_make("c");
+	expect_refused(g_try("c", "40000 100000"), ENOSPC);
+	g_set("a", "max");
+	g_set("b", "max");
+	read_headroom(&h);
+	expect(h.free[cpu] == before.free[cpu], "%llu free of CPU %d, and %llu before",
+	       h.free[cpu], cpu, before.free[cpu]);
+}
+
 /*
  * Root domains are rebuilt with every partition; the bandwidth of fair servers
  * and groups has to be in the new ones, or a later change takes out what is not
@@ -567,6 +616,9 @@ const struct dl_group_test cpuset_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = grow_without_room },
 	{ "partition_root", "cpuset", "a root partition comes and goes under throttled hogs",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = partition_root },
+	{ "isolated_at_boot", "cpuset", "a CPU of isolcpus=",
+	  .needs = NEED_TRACE | NEED_HEADROOM, .feature_check = check_isolated,
+	  .run = isolated_at_boot },
 	{ "partition_isolated", "cpuset", "the same, isolated",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = partition_isolated },
 	{ "partition_keeps_bandwidth", "cpuset", "root domains keep what is admitted when rebuilt",
