@@ -325,6 +325,36 @@ static void deadline_moved_asleep(void)
 	}
 }
 
+/*
+ * It has left SCHED_DEADLINE, moves to another root domain, and is back before its
+ * zero-lag time: what was left of it in the first domain must not stay there.
+ */
+static void deadline_back_elsewhere(void)
+{
+	struct task t = { .group = "one", .cpu = ANY_CPU, .fn = plain_hog };
+	int cpu = cpus[nr_cpus - 1];
+	struct headroom before, h;
+
+	g_make("one");
+	g_make("p");
+	must(g_write("p", "cpuset.cpus", "%d", cpu));
+	set_partition("p", cpu, "root");
+	read_headroom(&before);
+	task_start(&t);
+	must(set_deadline(t.pid, MSEC(200), MSEC(2000)));
+	/* so that its zero-lag time is far away */
+	wait_count(&t, 1000, MSEC(1000));
+	sleep_ms(100);
+	must(set_policy(t.pid, SCHED_OTHER, 0));
+	must(g_attach("p", t.pid));
+	read_headroom(&h);
+	expect(h.tasks[cpus[0]] > before.tasks[cpus[0]], "its zero-lag time has been already");
+	must(set_deadline(t.pid, MSEC(100), MSEC(2000)));
+	expect_tasks(&before, cpus[0], 0, "the domain that it has left");
+	task_kill(&t);
+	expect_tasks(&before, cpu, 0, "the second domain, without the task");
+}
+
 /* A group that goes from one CPU to another is not in its own way. */
 static void moved_when_full(void)
 {
@@ -629,6 +659,9 @@ const struct dl_group_test cpuset_tests[] = {
 	  .needs = NEED_CPUSET | NEED_HEADROOM, .run = refused_attach },
 	{ "deadline_moved_asleep", "cpuset", "a SCHED_DEADLINE task changes root domain in its sleep",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = deadline_moved_asleep },
+	{ "deadline_back_elsewhere", "cpuset",
+	  "SCHED_DEADLINE again in another root domain, before the zero-lag time",
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = deadline_back_elsewhere },
 	{ "moved_when_full", "cpuset", "a group goes from CPU to CPU where it fits only once",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = moved_when_full },
 	{ "partition_when_full", "cpuset", "no partition is refused for a reservation",
