@@ -264,6 +264,43 @@ static void sysctl_moves_cap(void)
 	g_set("", "90000 100000");
 }
 
+static void write_refused(struct task_shm *shm, void *arg)
+{
+	const char *const *write = arg;
+
+	while (!shm->stop)
+		shm->count += file_write(write[0], "%s", write[1]) != 0;
+}
+
+/* What is written, only to be refused, is not what others are measured by. */
+static void sysctl_refused_unseen(void)
+{
+	static const char *const writes[][2] = { { RT_RUNTIME, "100000" }, { RT_PERIOD, "500000" } };
+	u64 end;
+	int i;
+
+	g_make("a");
+	g_make("b");
+	g_set("a", "50000 100000");
+	for (i = 0; i < 2; i++) {
+		struct task t = { .cpu = cpus[nr_cpus - 1], .fn = write_refused,
+				  .arg = (void *)writes[i] };
+
+		task_start(&t);
+		end = now_ns() + MSEC(2000);
+		while (now_ns() < end) {
+			g_set("b", "10000 100000");
+			expect(g_try("b", "60000 100000") == -ENOSPC, "more than is free is admitted");
+			g_set("b", "max");
+			sleep_ns(USEC(100));
+		}
+		task_kill(&t);
+		expect(t.shm->count > 10, "only %llu writes were refused", (u64)t.shm->count);
+	}
+	expect(cg_read_key_long(g_path("a", NULL), "cpu.rt.events", "lost ") == 0,
+	       "the group has lost a CPU meanwhile");
+}
+
 static void deadline_and_groups(void)
 {
 	struct task t[2] = {
@@ -491,6 +528,8 @@ const struct dl_group_test admission_tests[] = {
 	  .needs = NEED_HEADROOM, .run = sysctl_unlimited },
 	{ "sysctl_moves_cap", "admission", "the cap follows sched_rt_runtime_us",
 	  .run = sysctl_moves_cap },
+	{ "sysctl_refused_unseen", "admission", "a refused sched_rt_runtime_us is never in force",
+	  .needs = NEED_CPUS2, .run = sysctl_refused_unseen },
 	{ "deadline_and_groups", "admission", "SCHED_DEADLINE tasks and groups share a domain",
 	  .needs = NEED_HEADROOM, .run = deadline_and_groups },
 	{ "deadline_sees_promise", "admission", "SCHED_DEADLINE tasks take nothing that is promised",

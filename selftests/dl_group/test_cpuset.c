@@ -89,6 +89,29 @@ static void grow_without_room(void)
 	expect_group_bw(cpus[1], util(60, 100), "a, now that it fits");
 }
 
+/* The same where it is the fair server that makes room. */
+static void fair_server_makes_room(void)
+{
+	u64 runtime, period, end;
+
+	/* the end of the cgroups of earlier tests is a reason to look, too */
+	sleep_ms(500);
+	must(file_write(fair_file(cpus[1], "runtime"), "250000000"));
+	g_make("a");
+	must(g_write("a", "cpuset.cpus", "%d", cpus[0]));
+	g_set("a", "80000 100000");
+	must(g_write("a", "cpuset.cpus", "%d-%d", cpus[0], cpus[1]));
+	expect(g_own_runtime("a", cpus[1], &runtime, &period) && runtime == 0,
+	       "%llu us on CPU %d where nothing was left", runtime, cpus[1]);
+	must(file_write(fair_file(cpus[1], "runtime"), "50000000"));
+	end = now_ns() + MSEC(1000);
+	do
+		g_own_runtime("a", cpus[1], &runtime, &period);
+	while (runtime != 80000 && now_ns() < end);
+	expect(runtime == 80000, "%llu us on CPU %d a second after there was room", runtime,
+	       cpus[1]);
+}
+
 static void partition_comes_and_goes(const char *kind)
 {
 	struct task in = { .group = "part/a", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU };
@@ -417,6 +440,30 @@ static void affinity_without_budget(void)
 		       g_try("child", "5000 20000"), 0);
 }
 
+/*
+ * The CPU that was asked for is not in its cpuset, but in the one that it is moved
+ * to: there it would be where nothing is left.
+ */
+static void attach_without_budget(void)
+{
+	struct task t = { .cpu = cpus[0], .fn = sleeper };
+
+	g_make("from");
+	must(g_write("from", "cpuset.cpus", "%d", cpus[1]));
+	g_make("p");
+	g_make("p/max");
+	g_make("p/child");
+	must(g_write("p/child", "cpuset.cpus", "%d", cpus[0]));
+	g_set("p", "5000 20000");
+	g_set("p/child", "5000 20000");
+	task_start(&t);
+	must(g_attach("from", t.pid));
+	must(set_policy(t.pid, SCHED_FIFO, 10));
+	expect_refused(g_attach("p/max", t.pid), EINVAL);
+	must(set_cpu(t.pid, ANY_CPU));
+	must(g_attach("p/max", t.pid));
+}
+
 /* A task that is only where nothing is left cannot become FIFO there. */
 static void policy_without_budget(void)
 {
@@ -644,6 +691,8 @@ const struct dl_group_test cpuset_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = change_throttled },
 	{ "grow_without_room", "cpuset", "a new CPU without room has no server until it fits",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = grow_without_room },
+	{ "fair_server_makes_room", "cpuset", "nor until the fair server has made room for it",
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = fair_server_makes_room },
 	{ "partition_root", "cpuset", "a root partition comes and goes under throttled hogs",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = partition_root },
 	{ "isolated_at_boot", "cpuset", "a CPU of isolcpus=",
@@ -668,6 +717,9 @@ const struct dl_group_test cpuset_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = partition_when_full },
 	{ "affinity_without_budget", "cpuset", "affinity to CPUs without own budget is refused",
 	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = affinity_without_budget },
+	{ "attach_without_budget", "cpuset",
+	  "attaching where the CPU asked for has no own budget is refused",
+	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = attach_without_budget },
 	{ "policy_without_budget", "cpuset", "FIFO where no allowed CPU has own budget is refused",
 	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = policy_without_budget },
 	{ "carve_last_budget", "cpuset", "a child does not take a task's last budget",

@@ -142,6 +142,32 @@ static void offline_sleeping_deadline(void)
 	expect_tasks(&before, cpus[0], 0, "without the task");
 }
 
+/*
+ * A SCHED_DEADLINE task that may run nowhere else wakes up while its CPU goes; in
+ * a cpuset without CPUs of its own it is given an empty mask on the way.
+ */
+static void offline_pinned_deadline(void)
+{
+	struct task t = { .group = "a", .cpu = last_cpu(), .policy = SCHED_DEADLINE,
+			  .dl_runtime = MSEC(1), .dl_period = MSEC(10), .fn = sleeper };
+	struct headroom before;
+	int i;
+
+	read_headroom(&before);
+	g_make("a");
+	/* else such a task must be able to run on all CPUs */
+	must(file_write(RT_RUNTIME, "-1"));
+	task_start(&t);
+	for (i = 0; i < 3; i++) {
+		must(cpu_online(last_cpu(), 0));
+		wait_count(&t, 3, MSEC(2000));
+		must(cpu_online(last_cpu(), 1));
+		must(set_cpu(t.pid, last_cpu()));
+	}
+	task_kill(&t);
+	expect_tasks(&before, cpus[0], 0, "without the task");
+}
+
 /* A group whose only CPU goes: its tasks are not lost. */
 static void offline_only_cpu(void)
 {
@@ -219,6 +245,10 @@ const struct dl_group_test hotplug_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .run = offline_partition },
 	{ "offline_sleeping_deadline", "hotplug", "a SCHED_DEADLINE task sleeps on a CPU that goes",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_HEADROOM, .run = offline_sleeping_deadline },
+	{ "offline_pinned_deadline", "hotplug",
+	  "a pinned SCHED_DEADLINE task wakes up on a CPU that goes",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET | NEED_HEADROOM,
+	  .run = offline_pinned_deadline },
 	{ "offline_only_cpu", "hotplug", "a group's only CPU goes and comes",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .run = offline_only_cpu },
 	{ "set_while_offline", "hotplug", "numbers set while a CPU is away",
