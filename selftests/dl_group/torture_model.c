@@ -623,8 +623,6 @@ static void do_fair(void)
 	if (want)
 		fair[cpu] = old;
 	expect_same(file_write(fair_file(cpu, "runtime"), "%d000000", value), want);
-	/* What does not fit yet is looked at with the next change of something else. */
-	file_write(RT_PERIOD, "1000000");
 	settle();
 }
 
