@@ -639,6 +639,7 @@ static void tidy(const char *path, bool remove)
 	struct dirent *entry;
 	char name[PATH_MAX];
 	DIR *dir = opendir(path);
+	int ret;
 
 	expect(dir, "%s: %s", path, strerror(errno));
 	while ((entry = readdir(dir)))
@@ -650,7 +651,10 @@ static void tidy(const char *path, bool remove)
 	if (!remove) {
 		cg_write(path, "cgroup.freeze", "0");
 		cg_write(path, "cpuset.cpus.partition", "member");
-		expect(!cg_write(path, "cpu.rt.max", "max"), "%s: max is refused", path);
+		/* Above tasks, or threads, the controller cannot always be enabled. */
+		snprintf(name, sizeof(name), "%.2048s/cpu.rt.max", path);
+		ret = access(name, F_OK) ? 0 : file_write(name, "max");
+		expect(!ret, "%s: max is refused: %s", path, strerror(-ret));
 		return;
 	}
 	while (rmdir(path)) {
