@@ -11,11 +11,12 @@ _dlgroup_groups()
 
 _dlgroup()
 {
-	local verbs='set show list rm run attach detach features doctor check design'
+	local verbs='set show list rm run attach detach features doctor check design gen'
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
 	local policy='--fifo --rr'
 	local question='--sched --prio --period --cpus --latency --explain'
+	local families='uni-light uni-medium uni-heavy bimo-light bimo-medium bimo-heavy'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local verb='' options="$global" word i
 	COMPREPLY=()
@@ -39,6 +40,7 @@ _dlgroup()
 	list) options+=' --headroom' ;;
 	check) options+=" $question --runtime" ;;
 	design) options+=" $question" ;;
+	gen) options+=' --utilisation --tasks --shares --periods --deadlines --seed' ;;
 	esac
 
 	case $prev in
@@ -58,7 +60,20 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W 'dm rm' -- "$cur")
 		return
 		;;
-	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name | --latency)
+	--shares)
+		mapfile -t COMPREPLY < <(compgen -W "$families" -- "$cur")
+		return
+		;;
+	--periods)
+		mapfile -t COMPREPLY < <(compgen -W 'uni-short uni-moderate uni-long' -- "$cur")
+		return
+		;;
+	--deadlines)
+		mapfile -t COMPREPLY < <(compgen -W 'implicit constrained' -- "$cur")
+		return
+		;;
+	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name | --latency | \
+		--utilisation | --tasks | --seed)
 		return
 		;;
 	esac

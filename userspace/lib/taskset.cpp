@@ -21,6 +21,8 @@ namespace dlgroup {
 namespace {
 
 constexpr unsigned kLowestPriority = 1, kHighestPriority = 99;
+constexpr unsigned kSchemaVersion = 1;
+constexpr std::string_view kNanoseconds = "_ns";
 
 // What a task consists of; the first three in the order of a plain line.
 struct Field {
@@ -175,29 +177,31 @@ public:
 	}
 	bool number_unsigned(number_unsigned_t value) override
 	{
-		if (place_ != Place::task || key_ != "priority" || value < kLowestPriority ||
-		    value > kHighestPriority) {
-			number_ = true;
+		number_ = true;
+		if (place_ == Place::task && key_.ends_with(kNanoseconds)) {
+			if (!take(fmt::format("{}ns", value)))
+				return false;
+		} else if (place_ == Place::task && key_ == "priority" && value >= kLowestPriority &&
+			   value <= kHighestPriority) {
+			task_.rank = static_cast<unsigned>(value); // made a rank in the end
+			with_priority_++;
+		} else if (place_ != Place::root || key_ != "schema_version" || value != kSchemaVersion) {
 			return unexpected();
 		}
-		task_.rank = static_cast<unsigned>(value); // made a rank in the end
-		with_priority_++;
+		number_ = false;
 		return true;
 	}
 	bool string(string_t &value) override
 	{
-		if (place_ != Place::task || key_ == "priority")
+		if (place_ == Place::root && key_ == "comment")
+			return true;
+		if (place_ != Place::task || key_ == "priority" || key_.ends_with(kNanoseconds))
 			return unexpected();
 		if (key_ == "name") {
 			task_.name = value;
 			return true;
 		}
-		const auto &field = *find_field(key_);
-		auto time = source_.time(token(), value, field);
-		if (!time)
-			return refuse(time.error());
-		task_.*field.value = *time;
-		return true;
+		return take(value);
 	}
 	bool start_object(std::size_t) override
 	{
@@ -216,15 +220,17 @@ public:
 	}
 	bool key(string_t &name) override
 	{
-		bool known = place_ == Place::root ? name == "tasks"
-						   : name == "name" || name == "priority" ||
-							     find_field(name);
+		bool at_root = place_ == Place::root;
+		bool known = at_root ? name == "tasks" || name == "comment" || name == "schema_version"
+				     : name == "name" || name == "priority" || find_field(name);
 		if (!known)
 			return refuse(token(), fmt::format("unknown key '{}'; expected {}", name,
-							   place_ == Place::root
-								   ? "\"tasks\""
+							   at_root ? "\"tasks\", comment or "
+								     "schema_version"
 								   : key_names()));
-		if (place_ == Place::root ? has_tasks_ : !seen_.insert(name).second)
+		// A time in ns is the same one.
+		const auto *field = at_root ? nullptr : find_field(name);
+		if (!(at_root ? seen_at_root_ : seen_).insert(field ? std::string(field->name) : name).second)
 			return refuse(token(), fmt::format("'{}' for the second time; "
 							   "expected it once", name));
 		key_ = name;
@@ -233,7 +239,7 @@ public:
 	bool end_object() override
 	{
 		if (place_ == Place::root) {
-			if (!has_tasks_)
+			if (!seen_at_root_.count("tasks"))
 				return refuse(token(), "no tasks; expected \"tasks\"");
 			place_ = Place::end;
 			return true;
@@ -248,10 +254,9 @@ public:
 	}
 	bool start_array(std::size_t) override
 	{
-		if (place_ != Place::root)
+		if (place_ != Place::root || key_ != "tasks")
 			return unexpected();
 		place_ = Place::tasks;
-		has_tasks_ = true;
 		return true;
 	}
 	bool end_array() override
@@ -270,8 +275,20 @@ public:
 private:
 	enum class Place { nowhere, root, tasks, task, end };
 
+	// Stores a time where the key says.
+	bool take(std::string_view text)
+	{
+		const auto &field = *find_field(key_);
+		auto time = source_.time(token(), text, field);
+		if (!time)
+			return refuse(time.error());
+		task_.*field.value = *time;
+		return true;
+	}
 	static const Field *find_field(std::string_view name)
 	{
+		if (name.ends_with(kNanoseconds))
+			name.remove_suffix(kNanoseconds.size());
 		auto found = std::find_if(kFields.begin(), kFields.end(),
 					  [&](const Field &field) { return field.name == name; });
 		return found == kFields.end() ? nullptr : &*found;
@@ -324,7 +341,9 @@ private:
 			case Place::nowhere:
 				return "an object with \"tasks\"";
 			case Place::root:
-				return "an array of tasks";
+				return key_ == "comment"	  ? "a string"
+				       : key_ == "schema_version" ? fmt::format("{}", kSchemaVersion)
+								  : "an array of tasks";
 			case Place::tasks:
 				return "a task: {\"runtime\": \"1ms\", \"deadline\": \"5ms\", "
 				       "\"period\": \"5ms\"}";
@@ -334,6 +353,8 @@ private:
 			if (key_ == "priority")
 				return fmt::format("an integer from {} to {}", kLowestPriority,
 						   kHighestPriority);
+			if (key_.ends_with(kNanoseconds))
+				return "a whole number of nanoseconds";
 			return key_ == "name" ? "a string" : "a time such as \"5ms\"";
 		};
 		return refuse(token(), "expected " + what());
@@ -368,9 +389,8 @@ private:
 	std::optional<Error> error_;
 	Place place_ = Place::nowhere;
 	std::string key_;
-	bool has_tasks_ = false;
 	SporadicTask task_;
-	std::set<std::string> seen_;
+	std::set<std::string> seen_, seen_at_root_;
 	std::size_t with_priority_ = 0;
 	TaskSet set_;
 };

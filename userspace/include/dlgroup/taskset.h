@@ -27,7 +27,9 @@ using TaskSet = std::vector<SporadicTask>;
 // Plain lines `runtime deadline period`, the highest priority first, # begins a
 // comment; or, if the text begins with a brace, JSON:
 //	{"tasks": [{"runtime": "1ms", "deadline": "5ms", "period": "5ms"}]}
-// with, if wanted, "name", "jitter", "blocking" and a SCHED_FIFO "priority".
+// with, if wanted, "name", "jitter", "blocking" and a SCHED_FIFO "priority". A
+// time may also be an integer of nanoseconds: "runtime_ns" and so on. Beside the
+// tasks there may be a "comment" and "schema_version": 1.
 // An error's object is NAME:LINE:COLUMN, its reason says what was expected.
 Result<TaskSet> parse_task_set(std::string_view text, const std::string &name);
 // The content of a file; "-" is standard input.

@@ -313,6 +313,14 @@ TEST_F(Cli, BadInput)
 		     {"check --sched fp --runtime 1ms --period 2ms -", 2, "standard input:1:1: no tasks"},
 		     {"design --sched fp --period 1500ns /dev/null", 2, "/dev/null:1:1: no tasks"},
 		     {"design --sched fp /dev/null", 2, "--period is required"},
+		     {"gen", 2, "--utilisation is required"},
+		     {"gen --utilisation 80%", 2, "--utilisation: '80%': not a share such as 0.85"},
+		     {"gen --utilisation 0.8", 2, "--tasks: expected a number from 1"},
+		     {"gen --utilisation 2.5 --tasks 2", 2, "--utilisation: no 2 such shares add up"},
+		     {"gen --utilisation 0.8 --tasks -1", 2, "--tasks"},
+		     {"gen --utilisation 0.8 --tasks 2 --seed x", 2, "--seed"},
+		     {"gen --utilisation 0.8 --shares heavy", 2, "--shares: 'heavy': expected uni-light"},
+		     {"gen --utilisation 0.8 --tasks 2 --periods 5:6", 2, "--periods: '5': has no unit"},
 		     {"list --cgroup-root /nowhere", 2, "/nowhere: not a directory"},
 	     }) {
 		auto ran = dlgroup(bad.arguments);
@@ -413,6 +421,31 @@ TASK       RUNTIME     DEADLINE       PERIOD     RESPONSE        SLACK
 	made_.write("tasks", "1us 50ms 50ms\n");
 	EXPECT_NE(dlgroup("design --sched fp --period 10ms " + file).err.find("CAP_SYS_NICE"),
 		  std::string::npos);
+}
+
+TEST_F(Cli, Gen)
+{
+	auto ran = dlgroup("gen --utilisation 0.5 --tasks 3 --seed 7 --periods 5ms:50ms:5ms");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.err, "");
+	EXPECT_EQ(ran.out, R"(# dlgroup gen --seed 7 --utilisation 0.5 --tasks 3 --periods 5ms:50ms:5ms
+4.208318ms 10ms 10ms
+2.368362ms 35ms 35ms
+517.53us 45ms 45ms
+)");
+	// The line that it begins with makes it again, and check takes either form.
+	EXPECT_EQ(dlgroup(lines(ran.out)[0].substr(std::string("# dlgroup ").size())).out, ran.out);
+	auto json = dlgroup("gen --json --utilisation 0.5 --tasks 3 --seed 7 --periods 5ms:50ms:5ms");
+	made_.write("plain", ran.out);
+	made_.write("json", json.out);
+	EXPECT_EQ(nlohmann::json::parse(json.out)["schema_version"], 1);
+	auto check = "check --sched fp --runtime 4ms --period 5ms ";
+	auto plain = dlgroup(check + made_.path("plain").string());
+	EXPECT_EQ(plain.status, 0);
+	EXPECT_EQ(plain.out, dlgroup(check + made_.path("json").string()).out);
+	ran = dlgroup("gen --utilisation 2 --shares bimo-medium --periods uni-moderate --deadlines constrained");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_GT(lines(ran.out).size(), 3U);
 }
 
 TEST_F(Cli, SetFromAPlan)
@@ -646,7 +679,7 @@ protected:
 TEST_F(InStep, HelpNamesEveryVerb)
 {
 	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "rm", "run", "attach", "detach",
-				   "features", "doctor", "check", "design"}));
+				   "features", "doctor", "check", "design", "gen"}));
 	EXPECT_EQ(global_, (Options{"--help", "--version", "--json", "--root", "--cgroup-root"}));
 	EXPECT_EQ(own_["attach"], (Options{"--fifo", "--rr", "--dry-run"}));
 	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --version").status, 0);

@@ -39,6 +39,12 @@ TEST(Json, HasAllThereIs)
 				{"runtime":"1ms","deadline":"5ms","period":"10ms"}]})", "f");
 	ASSERT_TRUE(set);
 	EXPECT_EQ((*set)[1].rank, 1U);
+	// As the command prints it.
+	set = parse_task_set(R"({"schema_version": 1, "comment": "c", "tasks":[
+		{"runtime_ns": 1, "deadline_ns": 2, "period": "3ns", "jitter_ns": 0}]})", "f");
+	ASSERT_TRUE(set) << set.error().object << set.error().reason;
+	EXPECT_EQ((*set)[0].deadline, nanoseconds(2));
+	EXPECT_EQ((*set)[0].period, nanoseconds(3));
 }
 
 TEST(Priorities, CanBeOrdered)
@@ -90,6 +96,13 @@ TEST(BadTaskSet, IsRefusedWithItsPlace)
 		     {"{\"tasks\": [{\n\"runtime\": \"1\"}]}", "f:2:12", "has no unit"},
 		     {"{\"tasks\": [{\"runtime\": {}}]}", "f:1:24", "expected a time"},
 		     {"{\"tasks\": [{\"a\\\\\\\"b\": 1}]}", "f:1:13", "unknown key"},
+		     {"{\"tasks\": [{\"runtime_ns\": \"1ms\"}]}", "f:1:27", "expected a whole number of nanoseconds"},
+		     {"{\"tasks\": [{\"runtime_ns\": 0}]}", "f:1:27", "the runtime is 0"},
+		     {"{\"tasks\": [{\"runtime_ns\": 18446744073709551615}]}", "f:1:27", "too long a time"},
+		     {"{\"tasks\": [{\"runtime_ns\": 1, \"runtime\": \"1ms\"}]}", "f:1:30", "second time"},
+		     {"{\"tasks\": [{\"runtime_ns\": 1}]}", "f:1:28", "expected its \"deadline\""},
+		     {"{\"schema_version\": 2}", "f:1:20", "expected 1"},
+		     {"{\"comment\": []}", "f:1:13", "expected a string"},
 		     {"{\"tasks\": [{\"name\": 1}]}", "f:1:21", "expected a string"},
 		     {"{\"tasks\": [{\"priority\": 100}]}", "f:1:25", "expected an integer from 1 to 99"},
 		     {"{\"tasks\": [{\"priority\": \"1\"}]}", "f:1:25", "expected an integer"},

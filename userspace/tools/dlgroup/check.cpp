@@ -119,13 +119,10 @@ void add_tasks(Json &out, const Options &options, const Question &question, cons
 	for (std::size_t i = 0; i < question.set.size(); i++) {
 		const auto &task = question.set[i];
 		const auto &response = analysis.responses[i];
-		out["tasks"].push_back(
-			{{"name", task.name},
-			 {"runtime_ns", task.runtime.count()},
-			 {"deadline_ns", task.deadline.count()},
-			 {"period_ns", task.period.count()},
-			 {"response_ns", time_json(response)},
-			 {"slack_ns", response ? Json((task.deadline - *response).count()) : Json()}});
+		auto one = to_json(task);
+		one["response_ns"] = time_json(response);
+		one["slack_ns"] = response ? Json((task.deadline - *response).count()) : Json();
+		out["tasks"].push_back(one);
 	}
 	if (const auto &witness = analysis.witness)
 		out["witness"] = {{"task", question.set[witness->task].name},

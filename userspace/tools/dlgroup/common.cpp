@@ -225,6 +225,14 @@ Json to_json(const CpuSet &cpus)
 	return format_cpus(cpus);
 }
 
+Json to_json(const SporadicTask &task)
+{
+	return {{"name", task.name},
+		{"runtime_ns", task.runtime.count()},
+		{"deadline_ns", task.deadline.count()},
+		{"period_ns", task.period.count()}};
+}
+
 int print_steps(const Changes &changes, bool json)
 {
 	if (json) {

@@ -11,6 +11,7 @@
 
 #include <dlgroup/admission.h>
 #include <dlgroup/changes.h>
+#include <dlgroup/taskset.h>
 
 namespace dlgroup::tool {
 
@@ -43,6 +44,10 @@ struct Options {
 	std::string latency;
 	unsigned cpu_count = 1;
 	bool explain = false;
+	// For random task sets.
+	std::uint64_t seed = 1;
+	std::size_t task_count = 0;
+	std::string utilisation, shares, periods, deadlines;
 };
 
 struct Context {
@@ -76,6 +81,7 @@ std::vector<Task> only_fifo_or_rr(std::vector<Task> tasks);
 
 Json to_json(const RtMax &value);
 Json to_json(const CpuSet &cpus);
+Json to_json(const SporadicTask &task);
 // One group with everything there is to know, as show tells it.
 Json describe(const Context &context, const Tree &tree, std::size_t group);
 // "5ms/20ms on CPUs 0-1 (25 % of 2 CPUs = 0.50 CPU)"
@@ -108,5 +114,6 @@ Result<int> doctor(const Context &context);
 // These look at no kernel and no cgroup.
 Result<int> check(const Options &options);
 Result<int> design(const Options &options);
+Result<int> gen(const Options &options);
 
 } // namespace dlgroup::tool

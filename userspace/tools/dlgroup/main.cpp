@@ -164,6 +164,21 @@ CommandLine::CommandLine()
 
 	add_question(verb("design", "find the smallest runtime in which tasks meet their deadlines",
 			  design));
+
+	auto *gen_verb = verb("gen", "make a random task set", gen);
+	gen_verb->add_option("--utilisation", options_.utilisation,
+			     "of all tasks together, such as 0.85")
+		->required();
+	gen_verb->add_option("--tasks", options_.task_count, "how many");
+	gen_verb->add_option("--shares", options_.shares,
+			     "limits of each one's utilisation, MIN:MAX, or a family such as "
+			     "bimo-medium");
+	gen_verb->add_option("--periods", options_.periods,
+			     "MIN:MAX[:STEP], or uni-short, uni-moderate or uni-long");
+	gen_verb->add_option("--deadlines", options_.deadlines,
+			     "implicit (the period) or constrained (not after it)")
+		->check(CLI::IsMember({"implicit", "constrained"}));
+	gen_verb->add_option("--seed", options_.seed, "which of all sets it is (default: 1)");
 }
 
 std::optional<int> CommandLine::parse(std::vector<std::string> arguments)
