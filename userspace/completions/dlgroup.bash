@@ -11,11 +11,12 @@ _dlgroup_groups()
 
 _dlgroup()
 {
-	local verbs='set show list rm run attach detach features doctor check design gen'
+	local verbs='set show list rm run attach detach features doctor check design simulate gen'
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
 	local policy='--fifo --rr'
-	local question='--sched --prio --period --cpus --latency --explain'
+	local model='--sched --prio --period --latency'
+	local question="$model --cpus --explain"
 	local families='uni-light uni-medium uni-heavy bimo-light bimo-medium bimo-heavy'
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local verb='' options="$global" word i
@@ -40,6 +41,7 @@ _dlgroup()
 	list) options+=' --headroom' ;;
 	check) options+=" $question --runtime" ;;
 	design) options+=" $question" ;;
+	simulate) options+=" $model --runtime --duration --supply --releases --gantt" ;;
 	gen) options+=' --utilisation --tasks --shares --periods --deadlines --seed' ;;
 	esac
 
@@ -48,7 +50,7 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 		;;
-	--plan)
+	--plan | --gantt)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -58,6 +60,14 @@ _dlgroup()
 		;;
 	--prio)
 		mapfile -t COMPREPLY < <(compgen -W 'dm rm' -- "$cur")
+		return
+		;;
+	--supply)
+		mapfile -t COMPREPLY < <(compgen -W 'worst early random:' -- "$cur")
+		return
+		;;
+	--releases)
+		mapfile -t COMPREPLY < <(compgen -W 'synchronous sporadic:' -- "$cur")
 		return
 		;;
 	--shares)
@@ -73,7 +83,7 @@ _dlgroup()
 		return
 		;;
 	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name | --latency | \
-		--utilisation | --tasks | --seed)
+		--duration | --utilisation | --tasks | --seed)
 		return
 		;;
 	esac
@@ -84,7 +94,7 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur")
 	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")
-	elif [[ $verb == check || $verb == design ]]; then
+	elif [[ " check design simulate " == *" $verb "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 	elif [[ $verb == attach || $verb == detach ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur")

@@ -84,6 +84,17 @@ Result<std::string> read_input(const std::string &path)
 	return text.str();
 }
 
+Result<void> save_file(const std::string &path, std::string_view text)
+{
+	errno = 0;
+	std::ofstream out(path);
+	out << text << std::flush;
+	if (!out)
+		return bad_input(path, std::string("cannot be written: ") +
+					       std::strerror(errno ? errno : EIO));
+	return {};
+}
+
 Result<void> write_file(const std::filesystem::path &path, std::string_view text)
 {
 	return write_at(AT_FDCWD, path, text, path.string());

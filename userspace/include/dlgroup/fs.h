@@ -22,6 +22,8 @@ Result<std::string> read_file(const std::filesystem::path &path);
 Result<void> write_file(const std::filesystem::path &path, std::string_view text);
 // A file that a user named; "-" is standard input.
 Result<std::string> read_input(const std::string &path);
+// A file that a user named, made or overwritten.
+Result<void> save_file(const std::string &path, std::string_view text);
 // Names of the directories in a directory, sorted; empty if it cannot be read.
 std::vector<std::string> directories_in(const std::filesystem::path &path);
 

@@ -36,6 +36,17 @@ Ran shell(const MadeTree &made, const std::string &line)
 	return ran;
 }
 
+using Options = std::set<std::string>;
+
+Options options_in(const std::string &text, const char *pattern)
+{
+	Options found;
+	std::regex regex(pattern);
+	for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it)
+		found.insert((*it)[1]);
+	return found;
+}
+
 class Cli : public ::testing::Test {
 protected:
 	Cli() : made_(MadeTree::machine())
@@ -313,6 +324,8 @@ TEST_F(Cli, BadInput)
 		     {"check --sched fp --runtime 1ms --period 2ms -", 2, "standard input:1:1: no tasks"},
 		     {"design --sched fp --period 1500ns /dev/null", 2, "/dev/null:1:1: no tasks"},
 		     {"design --sched fp /dev/null", 2, "--period is required"},
+		     {"simulate --sched fp --period 2ms /dev/null", 2, "--runtime is required"},
+		     {"simulate --sched fp --runtime 1ms --period 2ms /dev/null", 2, "/dev/null:1:1: no tasks"},
 		     {"gen", 2, "--utilisation is required"},
 		     {"gen --utilisation 80%", 2, "--utilisation: '80%': not a share such as 0.85"},
 		     {"gen --utilisation 0.8", 2, "--tasks: expected a number from 1"},
@@ -446,6 +459,66 @@ TEST_F(Cli, Gen)
 	ran = dlgroup("gen --utilisation 2 --shares bimo-medium --periods uni-moderate --deadlines constrained");
 	EXPECT_EQ(ran.status, 0);
 	EXPECT_GT(lines(ran.out).size(), 3U);
+}
+
+TEST_F(Cli, Simulate)
+{
+	made_.write("tasks", "1ms 5ms 10ms\n2.5ms 20ms 20ms\n");
+	auto file = made_.path("tasks").string();
+	auto ran = dlgroup("simulate --sched fp --runtime 2ms --period 4ms " + file);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.err, "");
+	EXPECT_EQ(ran.out, R"(0 of 30 jobs in 200ms were late: 2ms/4ms on 1 CPU (50 % of 1 CPU = 0.50 CPU), worst supply, synchronous releases
+TASK      DEADLINE         JOBS       MISSES     RESPONSE    PREDICTED
+1              5ms           20            0          5ms          5ms
+2             20ms           10            0        9.5ms        9.5ms
+)");
+	// A deadline missed is seen in the exit status and in the picture, in red.
+	auto picture = made_.path("gantt.svg").string();
+	ran = dlgroup("simulate --json --sched fp --runtime 5ms --period 8ms --duration 40ms --gantt " +
+		      picture + " - <" + file);
+	EXPECT_EQ(ran.status, 3);
+	auto json = nlohmann::json::parse(ran.out);
+	EXPECT_EQ(json["schema_version"], 1);
+	EXPECT_EQ(json["duration_ns"], 40000000);
+	EXPECT_EQ(json["jobs"], 6);
+	EXPECT_EQ(json["misses"], 1);
+	EXPECT_EQ(json["tasks"][0]["misses"], 1);
+	EXPECT_EQ(json["tasks"][0]["response_ns"], 7000000);
+	EXPECT_EQ(json["tasks"][0]["predicted_ns"], 7000000);
+	EXPECT_EQ(json["tasks"][1]["jobs"], 2);
+	auto svg = slurp(picture);
+	EXPECT_TRUE(svg.starts_with("<svg xmlns"));
+	EXPECT_EQ(options_in(svg, "<path class=\"(miss)\"").size(), 1U);
+	EXPECT_NE(svg.find("<title>2: 7ms to 9.5ms</title>"), svg.npos);
+	EXPECT_NE(svg.find("class=\"wait\""), svg.npos);
+	// Seeds are taken, and the same ones do the same.
+	auto random = "simulate --sched edf --runtime 2ms --period 4ms --supply random:3 --releases sporadic:4 " + file;
+	ran = dlgroup(random);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.out, dlgroup(random).out);
+	EXPECT_NE(ran.out, dlgroup("simulate --sched edf --runtime 2ms --period 4ms --supply random:3 "
+				   "--releases sporadic:5 " + file).out);
+	// The wakeup rule protects a lone thread.
+	made_.write("tasks", "1ms 10ms 10ms\n");
+	EXPECT_EQ(dlgroup("simulate --sched edf --runtime 1ms --period 10ms " + file).status, 0);
+	made_.write("tasks", R"({"tasks": [{"runtime": "1ms", "deadline": "10ms", "period": "10ms", "blocking": "1ms"}]})");
+	EXPECT_EQ(dlgroup("simulate --sched edf --runtime 9ms --period 10ms " + file).err,
+		  "dlgroup: simulate: the blocking of tasks is not simulated\n");
+	for (auto [arguments, says] : {
+		     std::pair("--duration 0ms", "--duration: is 0"),
+		     std::pair("--duration 5", "--duration: '5': has no unit"),
+		     std::pair("--duration 1000000s", "--duration: 1000000s has more than 2000000 jobs"),
+		     std::pair("--supply late", "--supply: 'late': expected worst, early or random:SEED"),
+		     std::pair("--supply random:x", "--supply: 'random:x': expected a seed, as in random:1"),
+		     std::pair("--releases random:1", "--releases: 'random:1': expected synchronous or sporadic"),
+		     std::pair("--gantt /nowhere/x", "/nowhere/x: cannot be written: No such file"),
+		     std::pair("--duration 900s --gantt /nowhere/x", "--gantt: too much to draw")}) {
+		ran = dlgroup("simulate --sched edf --runtime 1ms --period 10ms " + file + " " + arguments);
+		EXPECT_EQ(ran.status, 2) << arguments;
+		EXPECT_EQ(ran.out, "");
+		EXPECT_NE(ran.err.find(says), ran.err.npos) << ran.err;
+	}
 }
 
 TEST_F(Cli, SetFromAPlan)
@@ -642,17 +715,6 @@ TEST_F(Cli, FullDisk)
 	EXPECT_EQ(ran.err, "dlgroup: standard output: cannot be written\n");
 }
 
-using Options = std::set<std::string>;
-
-Options options_in(const std::string &text, const char *pattern)
-{
-	Options found;
-	std::regex regex(pattern);
-	for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it)
-		found.insert((*it)[1]);
-	return found;
-}
-
 // --help is the truth; the manual page and the completion have to say the same.
 class InStep : public Cli {
 protected:
@@ -679,7 +741,7 @@ protected:
 TEST_F(InStep, HelpNamesEveryVerb)
 {
 	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "rm", "run", "attach", "detach",
-				   "features", "doctor", "check", "design", "gen"}));
+				   "features", "doctor", "check", "design", "gen", "simulate"}));
 	EXPECT_EQ(global_, (Options{"--help", "--version", "--json", "--root", "--cgroup-root"}));
 	EXPECT_EQ(own_["attach"], (Options{"--fifo", "--rr", "--dry-run"}));
 	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --version").status, 0);

@@ -11,7 +11,7 @@
 
 #include <gtest/gtest.h>
 
-#include <dlgroup/analysis.h>
+#include <dlgroup/simulate.h>
 
 namespace dlgroup {
 namespace {
@@ -109,13 +109,34 @@ TEST(AnalysisDoc, WhereTestsDiffer)
 
 TEST(AnalysisDoc, Responses)
 {
-	for (const auto &row : rows("scheduler | reservation")) {
+	for (const auto &row : rows("scheduler | reservation | tasks | responses")) {
 		auto result = analyse(parse(row[2]), reservation(row[1]), scheduler(row[0]));
 		std::string text;
 		for (const auto &response : result.responses)
 			text += (text.empty() ? "" : " ") +
 				(response ? format_duration(*response) : "none");
 		EXPECT_EQ(text, row[3]) << row[2];
+	}
+}
+
+TEST(AnalysisDoc, Simulation)
+{
+	for (const auto &row : rows("scheduler | reservation | tasks | duration")) {
+		auto set = parse(row[2]);
+		Scenario in;
+		in.scheduler = scheduler(row[0]);
+		in.supply = reservation(row[1]);
+		in.duration = time(row[3]);
+		auto expected = analyse(set, in.supply, in.scheduler);
+		in.used_up = expected.method != "cbs-wakeup";
+		auto text = [](const auto &list, auto response) {
+			std::string all;
+			for (const auto &one : list)
+				all += (all.empty() ? "" : " ") + format_duration(*response(one));
+			return all;
+		};
+		EXPECT_EQ(text(simulate(set, in)->tasks, [](auto &task) { return task.response; }), row[4]);
+		EXPECT_EQ(text(expected.responses, [](auto &response) { return response; }), row[5]);
 	}
 }
 

@@ -5,65 +5,11 @@
 
 #include <fmt/format.h>
 
-#include "common.h"
-
-#include <dlgroup/analysis.h>
+#include "question.h"
 
 namespace dlgroup::tool {
 
 namespace {
-
-struct Question {
-	TaskSet set;
-	Scheduler scheduler = Scheduler::fp;
-	Supply supply;
-};
-
-Result<nanoseconds> time_option(const char *name, const std::string &text)
-{
-	auto time = parse_duration(text);
-	if (!time)
-		return bad_input(name, time.error().object + ": " + time.error().reason);
-	return time;
-}
-
-Result<Question> ask(const Options &options)
-{
-	Question question;
-	question.scheduler = options.scheduler == "edf" ? Scheduler::edf : Scheduler::fp;
-	if (!options.priorities.empty() && question.scheduler == Scheduler::edf)
-		return bad_input("--prio", "needs --sched fp: EDF has no priorities");
-	auto period = time_option("--period", options.period);
-	if (!period)
-		return tl::unexpected(period.error());
-	if (period->count() == 0)
-		return bad_input("--period", "is 0");
-	question.supply.period = question.supply.deadline = *period;
-	if (!options.runtime.empty()) {
-		auto runtime = time_option("--runtime", options.runtime);
-		if (!runtime)
-			return tl::unexpected(runtime.error());
-		if (*runtime > *period)
-			return bad_input("--runtime",
-					 fmt::format("the runtime {} is longer than the period {}",
-						     format_duration(*runtime), format_duration(*period)));
-		question.supply.runtime = *runtime;
-	}
-	if (!options.latency.empty()) {
-		auto latency = time_option("--latency", options.latency);
-		if (!latency)
-			return tl::unexpected(latency.error());
-		question.supply.latency = *latency;
-	}
-	auto set = read_task_set(options.file);
-	if (!set)
-		return tl::unexpected(set.error());
-	question.set = std::move(*set);
-	order_priorities(question.set, options.priorities == "dm"   ? PriorityOrder::deadline_monotonic
-				       : options.priorities == "rm" ? PriorityOrder::rate_monotonic
-								    : PriorityOrder::as_given);
-	return question;
-}
 
 const char *name_verdict(Verdict verdict)
 {
@@ -76,11 +22,6 @@ const char *name_verdict(Verdict verdict)
 		break;
 	}
 	return "not proved";
-}
-
-Json time_json(const std::optional<nanoseconds> &time)
-{
-	return time ? Json(time->count()) : Json();
 }
 
 // What no 64 bit number holds is left out.
@@ -143,13 +84,6 @@ std::string because(const Question &question, const Analysis &analysis)
 				    work_text(witness->instant), work_text(witness->demand),
 				    work_text(witness->supply));
 	return text;
-}
-
-std::string in_total(const Supply &supply, unsigned cpus)
-{
-	return fmt::format("{}/{} on {} ({})", format_duration(supply.runtime),
-			   format_duration(supply.period), cpus == 1 ? "1 CPU" : fmt::format("{} CPUs", cpus),
-			   total(bandwidth(supply.runtime, supply.period), cpus));
 }
 
 void print_tasks(const Options &options, const Question &question, const Analysis &analysis)

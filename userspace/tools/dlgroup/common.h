@@ -44,6 +44,8 @@ struct Options {
 	std::string latency;
 	unsigned cpu_count = 1;
 	bool explain = false;
+	std::string duration, gantt;
+	std::string service = "worst", releases = "synchronous";
 	// For random task sets.
 	std::uint64_t seed = 1;
 	std::size_t task_count = 0;
@@ -115,5 +117,6 @@ Result<int> doctor(const Context &context);
 Result<int> check(const Options &options);
 Result<int> design(const Options &options);
 Result<int> gen(const Options &options);
+Result<int> simulate(const Options &options);
 
 } // namespace dlgroup::tool

@@ -63,7 +63,7 @@ private:
 				->type_name("PRIORITY");
 		fifo->excludes(rr);
 	}
-	void add_question(CLI::App *sub)
+	void add_model(CLI::App *sub)
 	{
 		sub->add_option("--sched", options_.scheduler,
 				"how the group's tasks are scheduled: edf, or fp by priority")
@@ -74,14 +74,18 @@ private:
 			->check(CLI::IsMember({"dm", "rm"}));
 		sub->add_option("--period", options_.period, "period of the reservation")
 			->required();
-		sub->add_option("--cpus", options_.cpu_count, "number of CPUs of the group")
-			->check(CLI::Range(1, 65536));
 		sub->add_option("--latency", options_.latency,
 				"by how much the reservation can be served late");
-		sub->add_flag("--explain", options_.explain, "tell the reasoning");
 		sub->add_option("FILE", options_.file,
 				"lines: runtime deadline period; or JSON; - is standard input")
 			->required();
+	}
+	void add_question(CLI::App *sub)
+	{
+		add_model(sub);
+		sub->add_option("--cpus", options_.cpu_count, "number of CPUs of the group")
+			->check(CLI::Range(1, 65536));
+		sub->add_flag("--explain", options_.explain, "tell the reasoning");
 	}
 	void add_dry_run(CLI::App *sub)
 	{
@@ -164,6 +168,20 @@ CommandLine::CommandLine()
 
 	add_question(verb("design", "find the smallest runtime in which tasks meet their deadlines",
 			  design));
+
+	auto *simulate_verb = verb("simulate", "run a task set in a reservation, event by event",
+				   simulate);
+	simulate_verb->add_option("--runtime", options_.runtime, "runtime of the reservation")
+		->required();
+	add_model(simulate_verb);
+	simulate_verb->add_option("--duration", options_.duration,
+				  "for how long (default: ten of the longest periods)");
+	simulate_verb->add_option("--supply", options_.service,
+				  "when the reservation is served: worst (the default), early or "
+				  "random:SEED");
+	simulate_verb->add_option("--releases", options_.releases,
+				  "when jobs come: synchronous (the default) or sporadic:SEED");
+	simulate_verb->add_option("--gantt", options_.gantt, "draw it, as SVG")->type_name("FILE");
 
 	auto *gen_verb = verb("gen", "make a random task set", gen);
 	gen_verb->add_option("--utilisation", options_.utilisation,

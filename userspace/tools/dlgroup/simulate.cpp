@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// simulate: what happens to a task set in a reservation, event by event.
+#include <algorithm>
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "question.h"
+
+#include <dlgroup/fs.h>
+#include <dlgroup/simulate.h>
+#include <dlgroup/svg.h>
+
+namespace dlgroup::tool {
+
+namespace {
+
+constexpr std::size_t kMostDrawn = 20000;
+constexpr int kPeriodsShown = 10; // of the longest, without --duration
+
+// "NAME:SEED", if it is one.
+Result<std::optional<std::uint64_t>> seed_in(const char *option, std::string_view text, std::string_view name)
+{
+	if (!text.starts_with(name) || !text.substr(name.size()).starts_with(':'))
+		return std::nullopt;
+	auto number = text.substr(name.size() + 1);
+	std::uint64_t seed = 0;
+	auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), seed);
+	if (number.empty() || error != std::errc{} || end != number.data() + number.size())
+		return bad_input(option, fmt::format("'{}': expected a seed, as in {}:1", text, name));
+	return seed;
+}
+
+Result<Scenario> scenario_of(const Options &options, const Question &question)
+{
+	Scenario scenario;
+	scenario.scheduler = question.scheduler;
+	scenario.supply = question.supply;
+	scenario.record = !options.gantt.empty();
+	auto longest = question.supply.period;
+	for (const auto &task : question.set)
+		longest = std::max({longest, task.period, task.deadline});
+	scenario.duration = longest * kPeriodsShown;
+	if (!options.duration.empty()) {
+		auto duration = time_option("--duration", options.duration);
+		if (!duration)
+			return tl::unexpected(duration.error());
+		if (duration->count() == 0)
+			return bad_input("--duration", "is 0");
+		scenario.duration = *duration;
+	}
+	auto service = seed_in("--supply", options.service, "random");
+	if (!service)
+		return tl::unexpected(service.error());
+	if (*service) {
+		scenario.service = Service::random;
+		scenario.service_seed = **service;
+	} else if (options.service == "early") {
+		scenario.service = Service::early;
+	} else if (options.service != "worst") {
+		return bad_input("--supply", fmt::format("'{}': expected worst, early or random:SEED",
+							 options.service));
+	}
+	auto releases = seed_in("--releases", options.releases, "sporadic");
+	if (!releases)
+		return tl::unexpected(releases.error());
+	if (!*releases && options.releases != "synchronous")
+		return bad_input("--releases", fmt::format("'{}': expected synchronous or sporadic:SEED",
+							   options.releases));
+	scenario.release_seed = *releases;
+	return scenario;
+}
+
+double ns(nanoseconds time)
+{
+	return static_cast<double>(time.count());
+}
+
+// A row for each task, with its arrivals and deadlines, and one for the server.
+Result<void> draw(const std::string &path, const std::string &title, const Question &question,
+		  const Scenario &scenario, const Simulated &seen)
+{
+	constexpr double kRow = 44, kArrow = 34, kBox = 20, kGap = 10;
+	if (seen.slices.size() + seen.throttles.size() + seen.jobs.size() > kMostDrawn)
+		return bad_input("--gantt", fmt::format("too much to draw; expected a --duration shorter "
+							"than {}", format_duration(scenario.duration)));
+	const auto &set = question.set;
+	auto server = kRow * static_cast<double>(set.size());
+	TimeChart chart(title, scenario.duration, server + kRow);
+	for (std::size_t i = 0; i < set.size(); i++)
+		chart.name(kRow * static_cast<double>(i) + kRow - kGap, set[i].name);
+	chart.name(server + kRow - kGap, "throttled");
+	for (const auto &slice : seen.throttles)
+		chart.box(ns(slice.from), ns(slice.to), server + kRow - kBox - 2, kBox, "wait",
+			  fmt::format("{} to {}", format_duration(slice.from), format_duration(slice.to)));
+	for (const auto &slice : seen.slices)
+		chart.box(ns(slice.from), ns(slice.to),
+			  kRow * static_cast<double>(slice.task) + kRow - kBox - 2, kBox, "run",
+			  fmt::format("{}: {} to {}", set[slice.task].name, format_duration(slice.from),
+				      format_duration(slice.to)));
+	for (const auto &job : seen.jobs) {
+		auto top = kRow * static_cast<double>(job.task) + kRow - kArrow - 2;
+		if (job.arrival.count() >= 0)
+			chart.arrow(ns(job.arrival), top, kArrow, false, "mark");
+		if (job.deadline > scenario.duration)
+			continue;
+		bool missed = !job.end || *job.end > job.deadline;
+		chart.arrow(ns(job.deadline), top, kArrow, true, missed ? "miss" : "mark");
+	}
+	return save_file(path, chart.finish());
+}
+
+} // namespace
+
+Result<int> simulate(const Options &options)
+{
+	auto question = ask(options);
+	if (!question)
+		return tl::unexpected(question.error());
+	auto scenario = scenario_of(options, *question);
+	if (!scenario)
+		return tl::unexpected(scenario.error());
+	const auto &set = question->set;
+	auto expected = analyse(set, question->supply, question->scheduler);
+	// A lone thread that the wakeup rule protects has no budget used up before its
+	// first job: nobody else could have used it.
+	scenario->used_up = expected.method != "cbs-wakeup";
+	auto seen = dlgroup::simulate(set, *scenario);
+	if (!seen)
+		return tl::unexpected(seen.error());
+	std::uint64_t jobs = 0, misses = 0;
+	for (const auto &task : seen->tasks) {
+		jobs += task.jobs;
+		misses += task.misses;
+	}
+	auto summary = fmt::format("{} of {} jobs in {} {} late: {}, {} supply, {} releases", misses, jobs,
+				   format_duration(scenario->duration), misses == 1 ? "was" : "were",
+				   in_total(question->supply, 1), options.service, options.releases);
+	if (!options.gantt.empty())
+		if (auto drawn = draw(options.gantt, summary, *question, *scenario, *seen); !drawn)
+			return tl::unexpected(drawn.error());
+	if (std::any_of(set.begin(), set.end(), [](const auto &task) { return task.blocking.count(); }))
+		say("simulate", "the blocking of tasks is not simulated");
+
+	if (options.json) {
+		auto out = answer();
+		out["sched"] = options.scheduler;
+		out["runtime_ns"] = question->supply.runtime.count();
+		out["period_ns"] = question->supply.period.count();
+		out["latency_ns"] = question->supply.latency.count();
+		out["supply"] = options.service;
+		out["releases"] = options.releases;
+		out["duration_ns"] = scenario->duration.count();
+		out["supplied_ns"] = seen->supplied.count();
+		out["throttled"] = seen->throttled;
+		out["jobs"] = jobs;
+		out["misses"] = misses;
+		out["tasks"] = Json::array();
+		for (std::size_t i = 0; i < set.size(); i++) {
+			auto one = to_json(set[i]);
+			one["jobs"] = seen->tasks[i].jobs;
+			one["finished"] = seen->tasks[i].finished;
+			one["misses"] = seen->tasks[i].misses;
+			one["response_ns"] = time_json(seen->tasks[i].response);
+			one["predicted_ns"] = time_json(expected.responses[i]);
+			out["tasks"].push_back(one);
+		}
+		print(out);
+	} else {
+		print(summary);
+		std::size_t width = 4;
+		for (const auto &task : set)
+			width = std::max(width, task.name.size());
+		auto line = [&](const std::string &name, const auto &...column) {
+			auto text = fmt::format("{:<{}} ", name, width);
+			((text += fmt::format(" {:>12}", column)), ...);
+			print(text);
+		};
+		line("TASK", "DEADLINE", "JOBS", "MISSES", "RESPONSE", "PREDICTED");
+		for (std::size_t i = 0; i < set.size(); i++) {
+			const auto &task = seen->tasks[i];
+			const auto &predicted = expected.responses[i];
+			line(set[i].name, format_duration(set[i].deadline), task.jobs, task.misses,
+			     task.response ? format_duration(*task.response) : "-",
+			     predicted ? format_duration(*predicted) : "-");
+		}
+	}
+	return static_cast<int>(misses ? Status::refused : Status::ok);
+}
+
+} // namespace dlgroup::tool
