@@ -39,7 +39,7 @@ _dlgroup()
 	attach) options+=" $policy --dry-run" ;;
 	detach | rm) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
-	check) options+=" $question --runtime" ;;
+	check) options+=" $question --runtime --plot" ;;
 	design) options+=" $question" ;;
 	simulate) options+=" $model --runtime --duration --supply --releases --gantt" ;;
 	gen) options+=' --utilisation --tasks --shares --periods --deadlines --seed' ;;
@@ -50,7 +50,7 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 		;;
-	--plan | --gantt)
+	--plan | --gantt | --plot)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;

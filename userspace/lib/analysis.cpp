@@ -243,6 +243,11 @@ public:
 		}
 	}
 
+	u128 demand(std::size_t i, i128 arrival, u64 until)
+	{
+		return edf_ ? edf_work(until).work : work(i, arrival, until);
+	}
+
 	struct Response {
 		Answer meets = Answer::unknown;
 		std::optional<u64> worst;
@@ -955,6 +960,12 @@ Analysis analyse(const TaskSet &set, const Supply &supply, Scheduler scheduler, 
 	}
 	Analyst analyst(set, supply, scheduler);
 	return scheduler == Scheduler::edf ? analyst.edf() : analyst.fp();
+}
+
+u128 demand_bound(const TaskSet &set, Scheduler scheduler, std::size_t task, nanoseconds arrival,
+		  std::uint64_t time)
+{
+	return Case(set, {}, scheduler).demand(task, arrival.count(), time);
 }
 
 LeastRuntime least_runtime(const TaskSet &set, Supply supply, Scheduler scheduler)

@@ -64,6 +64,13 @@ struct Analysis {
 Analysis analyse(const TaskSet &set, const Supply &supply, Scheduler scheduler,
 		 unsigned cpus = 1);
 
+// What must be done by `time` ns after the start of a busy period: dbf, with
+// blocking, under EDF; with priorities what goes before the end of the job of
+// `task` that arrives `arrival` ns after the start, itself included (rbf, if that
+// is the first). A Witness lies on it, or below if one job alone is too long.
+u128 demand_bound(const TaskSet &set, Scheduler scheduler, std::size_t task, nanoseconds arrival,
+		  std::uint64_t time);
+
 struct LeastRuntime {
 	std::optional<nanoseconds> runtime; // none if not even all of the deadline will do
 	bool exact = true; // else a smaller one may do, which would take too long to prove

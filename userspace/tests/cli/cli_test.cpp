@@ -373,6 +373,38 @@ TASK       RUNTIME     DEADLINE       PERIOD     RESPONSE        SLACK
 	EXPECT_TRUE(ran.out.starts_with("not proved: 3ms/4ms on 2 CPUs")) << ran.out;
 }
 
+TEST_F(Cli, CheckPlot)
+{
+	made_.write("tasks", "1ms 5ms 10ms\n2.5ms 20ms 20ms\n");
+	auto check = [&](const std::string &arguments) {
+		auto picture = made_.path("plot.svg").string();
+		auto ran = dlgroup("check " + arguments + " --plot " + picture + " " + made_.path("tasks").string());
+		EXPECT_EQ(ran.err, "");
+		EXPECT_EQ(dlgroup("check " + arguments + " " + made_.path("tasks").string()).out, ran.out);
+		return slurp(picture);
+	};
+	// The witness: 5 ms after the start 1 ms is needed and nothing given.
+	auto svg = check("--sched fp --runtime 5ms --period 8ms");
+	EXPECT_TRUE(svg.starts_with("<svg xmlns"));
+	EXPECT_NE(svg.find("class=\"miss\"><title>needs 1ms</title>"), svg.npos);
+	EXPECT_NE(svg.find("class=\"mark\"><title>gets 0</title>"), svg.npos);
+	EXPECT_NE(svg.find("rbf of task 1"), svg.npos);
+	svg = check("--sched edf --runtime 5ms --period 8ms");
+	EXPECT_NE(svg.find("<title>needs 1ms</title>"), svg.npos);
+	EXPECT_NE(svg.find("dbf"), svg.npos);
+	for (const char *sched : {"edf", "fp"}) {
+		svg = check(std::string("--sched ") + sched + " --runtime 3ms --period 4ms");
+		EXPECT_EQ(svg.find("<circle"), svg.npos);
+		EXPECT_NE(svg.find("class=\"supply\""), svg.npos);
+		EXPECT_NE(svg.find("class=\"demand\""), svg.npos);
+	}
+	auto file = made_.path("tasks").string();
+	EXPECT_EQ(dlgroup("check --sched edf --runtime 3ms --period 4ms --plot /nowhere/x " + file).err,
+		  "dlgroup: /nowhere/x: cannot be written: No such file or directory\n");
+	EXPECT_EQ(dlgroup("check --sched edf --runtime 3ms --period 4ms --cpus 2 --plot x " + file).err,
+		  "dlgroup: --plot: is for one CPU\n");
+}
+
 TEST_F(Cli, CheckJson)
 {
 	made_.write("tasks", R"({"tasks": [{"name": "control", "runtime": "1ms", "deadline": "5ms",

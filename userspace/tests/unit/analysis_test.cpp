@@ -427,6 +427,35 @@ TEST(LeastRuntime, IsTheFirstThatPasses)
 	EXPECT_GT(found, 1000);
 }
 
+TEST(DemandBound, MeetsTheWitnessAndTheResponse)
+{
+	Dice dice(8);
+	int witnessed = 0, met = 0;
+	for (int round = 0; round < 20000; round++) {
+		auto one = small(dice);
+		auto set = to_set(one.threads);
+		auto in = to_supply(one.r);
+		auto scheduler = dice.roll(0, 1) ? Scheduler::edf : Scheduler::fp;
+		auto result = analyse(set, in, scheduler);
+		if (const auto &witness = result.witness) {
+			auto arrival = nanoseconds(static_cast<std::int64_t>(witness->instant)) -
+				       set[witness->task].deadline;
+			ASSERT_EQ(demand_bound(set, scheduler, witness->task, arrival, witness->instant),
+				  witness->demand) << show(one.r, one.threads);
+			witnessed++;
+		}
+		// The first job of the highest task ends where supply first meets demand.
+		if (scheduler == Scheduler::fp && result.method != "cbs-wakeup" && result.responses[0] &&
+		    one.threads[0].deadline <= one.threads[0].period && result.responses[0]->count() <= one.threads[0].deadline) {
+			auto end = static_cast<std::uint64_t>(result.responses[0]->count());
+			ASSERT_EQ(demand_bound(set, scheduler, 0, nanoseconds(0), end), supply_bound(in, end));
+			met++;
+		}
+	}
+	EXPECT_GT(witnessed, 2000);
+	EXPECT_GT(met, 500);
+}
+
 TEST(CbsWakeup, EndsEachJobWithinThePeriod)
 {
 	for (int p = 1; p <= 5; p++)

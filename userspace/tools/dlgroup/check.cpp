@@ -7,6 +7,9 @@
 
 #include "question.h"
 
+#include <dlgroup/fs.h>
+#include <dlgroup/svg.h>
+
 namespace dlgroup::tool {
 
 namespace {
@@ -107,6 +110,90 @@ void print_tasks(const Options &options, const Question &question, const Analysi
 			print(step);
 }
 
+double to_double(u128 value)
+{
+	return static_cast<double>(value);
+}
+
+// What the picture shows: whose demand, from which job on, and how far.
+struct View {
+	std::size_t task = 0;
+	nanoseconds arrival{0};
+	std::uint64_t until = 1;
+};
+
+// The witness and a quarter more; without one the task with the least slack.
+View view_of(const Question &question, const Analysis &analysis)
+{
+	View view;
+	const auto &set = question.set;
+	if (const auto &witness = analysis.witness) {
+		view.task = witness->task;
+		view.arrival = nanoseconds(static_cast<std::int64_t>(witness->instant)) -
+			       set[view.task].deadline;
+		view.until = witness->instant;
+	} else {
+		auto slack = [&](std::size_t i) {
+			return set[i].deadline - analysis.responses[i].value_or(nanoseconds(0));
+		};
+		for (std::size_t i = 0; i < set.size(); i++) {
+			view.task = slack(i) < slack(view.task) ? i : view.task;
+			if (question.scheduler == Scheduler::edf)
+				view.until = std::max(view.until, static_cast<std::uint64_t>(
+									  set[i].deadline.count()));
+		}
+		const auto &shown = set[view.task];
+		view.arrival = -shown.jitter;
+		view.until = std::max(view.until, static_cast<std::uint64_t>(shown.deadline.count()));
+	}
+	constexpr std::uint64_t kMostShown = std::numeric_limits<std::int64_t>::max();
+	view.until = std::min(view.until, kMostShown / 2);
+	view.until = std::max<std::uint64_t>(view.until + view.until / 4, 1);
+	return view;
+}
+
+Result<void> plot(const std::string &path, const std::string &title, const Question &question,
+		  const Analysis &analysis)
+{
+	constexpr std::uint64_t kColumns = 960, kRows = 10;
+	constexpr double kHeight = 400;
+	auto view = view_of(question, analysis);
+	auto demand = [&](std::uint64_t time) {
+		return to_double(demand_bound(question.set, question.scheduler, view.task, view.arrival, time));
+	};
+	auto most = std::max({demand(view.until), to_double(supply_bound(question.supply, view.until)), 1.0});
+	auto y = [&](double work) { return kHeight - work / most * kHeight; };
+	TimeChart chart(title, nanoseconds(static_cast<std::int64_t>(view.until)), kHeight);
+	auto step = even_step(most, kRows);
+	for (double work = 0; work <= most; work += step) {
+		chart.line({{0, y(work)}, {chart.until(), y(work)}}, "grid");
+		chart.name(y(work) + 4, work_text(static_cast<u128>(work)));
+	}
+	std::vector<TimeChart::Point> needed, given;
+	for (std::uint64_t column = 0; column <= kColumns; column++) {
+		auto time = static_cast<std::uint64_t>(static_cast<u128>(view.until) * column / kColumns);
+		auto at = to_double(time);
+		if (!needed.empty())
+			needed.emplace_back(at, needed.back().second);
+		needed.emplace_back(at, y(demand(time)));
+		given.emplace_back(at, y(to_double(supply_bound(question.supply, time))));
+	}
+	chart.line(given, "supply");
+	chart.line(needed, "demand");
+	chart.note(chart.until() * 0.1, 14,
+		   question.scheduler == Scheduler::edf
+			   ? "orange: dbf, green: sbf"
+			   : fmt::format("orange: rbf of task {}, green: sbf", question.set[view.task].name));
+	if (const auto &witness = analysis.witness) {
+		auto at = to_double(witness->instant);
+		auto needs = y(to_double(witness->demand)), gets = y(to_double(witness->supply));
+		chart.line({{at, needs}, {at, gets}}, "mark");
+		chart.dot({at, needs}, "miss", "needs " + work_text(witness->demand));
+		chart.dot({at, gets}, "mark", "gets " + work_text(witness->supply));
+	}
+	return save_file(path, chart.finish());
+}
+
 int exit_status(Verdict verdict)
 {
 	return static_cast<int>(verdict == Verdict::schedulable ? Status::ok : Status::refused);
@@ -120,16 +207,22 @@ Result<int> check(const Options &options)
 	if (!question)
 		return tl::unexpected(question.error());
 	const auto &supply = question->supply;
+	if (!options.plot.empty() && options.cpu_count != 1)
+		return bad_input("--plot", "is for one CPU");
 	auto analysis = analyse(question->set, supply, question->scheduler, options.cpu_count);
+	auto why = because(*question, analysis);
+	auto summary = fmt::format("{}{}: {}{}", name_verdict(analysis.verdict),
+				   analysis.method.empty() ? "" : " by " + analysis.method,
+				   in_total(supply, options.cpu_count), why.empty() ? "" : ": " + why);
+	if (!options.plot.empty())
+		if (auto drawn = plot(options.plot, summary, *question, analysis); !drawn)
+			return tl::unexpected(drawn.error());
 	if (options.json) {
 		auto out = head(options, *question, analysis, supply.runtime);
 		add_tasks(out, options, *question, analysis);
 		print(out);
 	} else {
-		auto why = because(*question, analysis);
-		print(fmt::format("{}{}: {}{}", name_verdict(analysis.verdict),
-				  analysis.method.empty() ? "" : " by " + analysis.method,
-				  in_total(supply, options.cpu_count), why.empty() ? "" : ": " + why));
+		print(summary);
 		print_tasks(options, *question, analysis);
 	}
 	return exit_status(analysis.verdict);

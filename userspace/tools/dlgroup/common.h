@@ -44,6 +44,7 @@ struct Options {
 	std::string latency;
 	unsigned cpu_count = 1;
 	bool explain = false;
+	std::string plot;
 	std::string duration, gantt;
 	std::string service = "worst", releases = "synchronous";
 	// For random task sets.

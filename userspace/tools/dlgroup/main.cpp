@@ -165,6 +165,8 @@ CommandLine::CommandLine()
 	check_verb->add_option("--runtime", options_.runtime, "runtime of the reservation")
 		->required();
 	add_question(check_verb);
+	check_verb->add_option("--plot", options_.plot, "draw supply and demand, as SVG")
+		->type_name("FILE");
 
 	add_question(verb("design", "find the smallest runtime in which tasks meet their deadlines",
 			  design));
