@@ -39,7 +39,7 @@ _dlgroup()
 	attach) options+=" $policy --dry-run" ;;
 	detach | rm) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
-	check) options+=" $question --runtime --plot" ;;
+	check) options+=" $question --runtime --sensitivity --plot" ;;
 	design) options+=" $question" ;;
 	simulate) options+=" $model --runtime --duration --supply --releases --gantt" ;;
 	gen) options+=' --utilisation --tasks --shares --periods --deadlines --seed' ;;

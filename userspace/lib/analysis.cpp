@@ -325,9 +325,15 @@ public:
 		Case other(*this);
 		for (auto &item : other.items_)
 			item.blocking = 0;
+		return other.decide();
+	}
+
+	// The exact test.
+	Answer decide()
+	{
 		if (edf_)
-			return other.edf_demand();
-		return for_all(size(), [&](std::size_t i) { return other.meets(i); });
+			return edf_demand();
+		return for_all(size(), [&](std::size_t i) { return meets(i); });
 	}
 
 	// Lehoczky's points: some t up to the deadline with rbf(t) <= sbf(t). Only
@@ -1004,6 +1010,36 @@ LeastRuntime least_runtime(const TaskSet &set, Supply supply, Scheduler schedule
 			least = {set[0].runtime, true};
 	}
 	return least;
+}
+
+Growth largest_growth(const TaskSet &set, const Supply &supply, Scheduler scheduler)
+{
+	constexpr u64 kOne = 1000;
+	Growth growth;
+	auto passes = [&](u64 permille) {
+		auto grown = set;
+		for (auto &task : grown) {
+			auto runtime = divide_up(static_cast<u128>(count(task.runtime)) * permille, kOne);
+			task.runtime = nanoseconds(static_cast<std::int64_t>(runtime));
+		}
+		Case all(grown, supply, scheduler);
+		if (all.utilisation_bound() == Answer::yes || all.cbs_wakeup())
+			return true;
+		auto answer = all.decide();
+		growth.exact = growth.exact && answer != Answer::unknown;
+		return answer == Answer::yes;
+	};
+	// At `high` some job is longer than its deadline, below it none.
+	u64 high = kHorizon;
+	for (const auto &task : set) {
+		auto limit = divide(static_cast<u128>(count(task.deadline)) * kOne, count(task.runtime)) + 1;
+		high = static_cast<u64>(std::min<u128>(high, limit));
+	}
+	while (growth.permille + 1 < high) {
+		auto middle = growth.permille + (high - growth.permille) / 2;
+		(passes(middle) ? growth.permille : high) = middle;
+	}
+	return growth;
 }
 
 } // namespace dlgroup

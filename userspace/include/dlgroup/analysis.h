@@ -79,4 +79,13 @@ struct LeastRuntime {
 // in `supply` is not looked at.
 LeastRuntime least_runtime(const TaskSet &set, Supply supply, Scheduler scheduler);
 
+struct Growth {
+	std::uint64_t permille = 0; // 0 if nothing is short enough
+	bool exact = true; // else more may do, which would take too long to prove
+};
+// The largest factor by which the runtimes of all tasks may be multiplied, each
+// rounded up to 1 ns, such that analyse() says schedulable; in per mille, rounded
+// down. Below 1000 they have to shrink. The set is not empty.
+Growth largest_growth(const TaskSet &set, const Supply &supply, Scheduler scheduler);
+
 } // namespace dlgroup

@@ -373,6 +373,25 @@ TASK       RUNTIME     DEADLINE       PERIOD     RESPONSE        SLACK
 	EXPECT_TRUE(ran.out.starts_with("not proved: 3ms/4ms on 2 CPUs")) << ran.out;
 }
 
+TEST_F(Cli, CheckSensitivity)
+{
+	made_.write("tasks", "1ms 5ms 10ms\n2.5ms 20ms 20ms\n");
+	auto file = " --sensitivity " + made_.path("tasks").string();
+	auto ran = dlgroup("check --sched fp --runtime 2ms --period 4ms" + file);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(lines(ran.out)[1], "schedulable until all runtimes grow by a factor of 1.000");
+	ran = dlgroup("check --json --sched fp --runtime 3ms --period 4ms" + file);
+	auto json = nlohmann::json::parse(ran.out)["growth"];
+	EXPECT_EQ(json["permille"], 3000);
+	EXPECT_EQ(json["exact"], true);
+	ran = dlgroup("check --sched fp --runtime 1.75ms --period 4ms" + file);
+	EXPECT_EQ(ran.status, 3);
+	EXPECT_EQ(lines(ran.out)[1], "schedulable if all runtimes shrink to 0.500 of these");
+	EXPECT_EQ(lines(dlgroup("check --sched fp --runtime 0ms --period 4ms" + file).out)[1],
+		  "not schedulable even at a factor of 0.001");
+	EXPECT_EQ(dlgroup("check --sched fp --runtime 2ms --period 4ms --cpus 2" + file).status, 2);
+}
+
 TEST_F(Cli, CheckPlot)
 {
 	made_.write("tasks", "1ms 5ms 10ms\n2.5ms 20ms 20ms\n");

@@ -119,6 +119,14 @@ TEST(AnalysisDoc, Responses)
 	}
 }
 
+TEST(AnalysisDoc, Growth)
+{
+	for (const auto &row : rows("scheduler | reservation | tasks | factor")) {
+		auto growth = largest_growth(parse(row[2]), reservation(row[1]), scheduler(row[0]));
+		EXPECT_EQ(std::to_string(growth.permille), row[3]) << row[2];
+	}
+}
+
 TEST(AnalysisDoc, Simulation)
 {
 	for (const auto &row : rows("scheduler | reservation | tasks | duration")) {

@@ -2,6 +2,7 @@
 #include <array>
 #include <limits>
 #include <random>
+#include <set>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -25,6 +26,8 @@ SporadicTask task(std::int64_t runtime, std::int64_t deadline, std::int64_t peri
 	return {"", nanoseconds(runtime), nanoseconds(deadline), nanoseconds(period),
 		nanoseconds(jitter), nanoseconds(blocking), rank};
 }
+
+constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
 // Priorities in the order given.
 TaskSet tasks(std::initializer_list<SporadicTask> list)
@@ -427,6 +430,70 @@ TEST(LeastRuntime, IsTheFirstThatPasses)
 	EXPECT_GT(found, 1000);
 }
 
+TEST(Growth, IsTheLastThatPasses)
+{
+	Dice dice(9);
+	int grown = 0, shrunk = 0, none = 0;
+	for (int round = 0; round < 4000; round++) {
+		auto one = small(dice);
+		if (one.threads.size() == 1)
+			continue;
+		for (auto &thread : one.threads)
+			thread.runtime = dice.roll(1, 6);
+		bool edf = dice.roll(0, 1);
+		// All factors after which some runtime is another.
+		std::set<std::uint64_t> factors;
+		for (const auto &thread : one.threads)
+			for (int i = 1; i <= thread.deadline; i++)
+				factors.insert(static_cast<std::uint64_t>(1000 * i / thread.runtime));
+		std::uint64_t expected = 0;
+		for (auto factor : factors) {
+			auto with = one;
+			bool good = true;
+			for (auto &thread : with.threads)
+				thread.runtime = static_cast<int>((static_cast<std::uint64_t>(thread.runtime) *
+								   factor + 999) / 1000);
+			if (edf) {
+				good = edf_by_counting(with);
+			} else {
+				auto worst = fp_by_running(with);
+				for (std::size_t i = 0; i < worst.size(); i++)
+					good = good && worst[i] && *worst[i] <= with.threads[i].deadline;
+			}
+			if (!good)
+				break;
+			expected = factor;
+		}
+		auto growth = largest_growth(to_set(one.threads), to_supply(one.r),
+					     edf ? Scheduler::edf : Scheduler::fp);
+		ASSERT_TRUE(growth.exact);
+		ASSERT_EQ(growth.permille, expected) << (edf ? "edf " : "fp ") << show(one.r, one.threads);
+		(!expected ? none : expected < 1000 ? shrunk : grown)++;
+	}
+	EXPECT_GT(grown, 20);
+	EXPECT_GT(shrunk, 100);
+	EXPECT_GT(none, 100);
+}
+
+TEST(Growth, OfTheVerdictAndOfLongTimes)
+{
+	EXPECT_EQ(largest_growth({task(1, 10, 10)}, supply(1, 10), Scheduler::fp).permille, 1000U);
+	EXPECT_EQ(largest_growth({task(kLargest, kLargest, kLargest)}, supply(kLargest, kLargest),
+				 Scheduler::edf).permille, 1000U);
+	EXPECT_EQ(largest_growth({task(1, kLargest, kLargest)}, supply(kLargest, kLargest),
+				 Scheduler::edf).permille, static_cast<std::uint64_t>(kLargest) - 1);
+	EXPECT_EQ(largest_growth({task(1, 10, 10)}, supply(0, 10), Scheduler::edf).permille, 0U);
+	Dice dice(10);
+	for (int round = 0; round < 3000; round++) {
+		auto one = small(dice);
+		auto set = to_set(one.threads);
+		auto scheduler = dice.roll(0, 1) ? Scheduler::edf : Scheduler::fp;
+		auto permille = largest_growth(set, to_supply(one.r), scheduler).permille;
+		ASSERT_EQ(analyse(set, to_supply(one.r), scheduler).verdict == Verdict::schedulable, permille >= 1000)
+			<< show(one.r, one.threads);
+	}
+}
+
 TEST(DemandBound, MeetsTheWitnessAndTheResponse)
 {
 	Dice dice(8);
@@ -562,8 +629,6 @@ TEST(Monotone, InEveryParameter)
 			<< show(one.r, one.threads);
 	}
 }
-
-constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
 TEST(Extremes, NothingToDo)
 {

@@ -110,6 +110,17 @@ void print_tasks(const Options &options, const Question &question, const Analysi
 			print(step);
 }
 
+std::string growth_text(const Growth &growth)
+{
+	constexpr std::uint64_t kOne = 1000;
+	if (!growth.permille)
+		return "not schedulable even at a factor of 0.001";
+	auto factor = fmt::format("{}.{:03}", growth.permille / kOne, growth.permille % kOne);
+	return (growth.permille < kOne ? "schedulable if all runtimes shrink to " + factor + " of these"
+				       : "schedulable until all runtimes grow by a factor of " + factor) +
+	       (growth.exact ? "" : ", or more: the search was given up");
+}
+
 double to_double(u128 value)
 {
 	return static_cast<double>(value);
@@ -207,8 +218,10 @@ Result<int> check(const Options &options)
 	if (!question)
 		return tl::unexpected(question.error());
 	const auto &supply = question->supply;
-	if (!options.plot.empty() && options.cpu_count != 1)
-		return bad_input("--plot", "is for one CPU");
+	for (auto [option, given] : {std::pair("--plot", !options.plot.empty()),
+				     std::pair("--sensitivity", options.sensitivity)})
+		if (given && options.cpu_count != 1)
+			return bad_input(option, "is for one CPU");
 	auto analysis = analyse(question->set, supply, question->scheduler, options.cpu_count);
 	auto why = because(*question, analysis);
 	auto summary = fmt::format("{}{}: {}{}", name_verdict(analysis.verdict),
@@ -217,12 +230,19 @@ Result<int> check(const Options &options)
 	if (!options.plot.empty())
 		if (auto drawn = plot(options.plot, summary, *question, analysis); !drawn)
 			return tl::unexpected(drawn.error());
+	std::optional<Growth> growth;
+	if (options.sensitivity)
+		growth = largest_growth(question->set, supply, question->scheduler);
 	if (options.json) {
 		auto out = head(options, *question, analysis, supply.runtime);
 		add_tasks(out, options, *question, analysis);
+		if (growth)
+			out["growth"] = {{"permille", growth->permille}, {"exact", growth->exact}};
 		print(out);
 	} else {
 		print(summary);
+		if (growth)
+			print(growth_text(*growth));
 		print_tasks(options, *question, analysis);
 	}
 	return exit_status(analysis.verdict);

@@ -45,6 +45,7 @@ struct Options {
 	unsigned cpu_count = 1;
 	bool explain = false;
 	std::string plot;
+	bool sensitivity = false;
 	std::string duration, gantt;
 	std::string service = "worst", releases = "synchronous";
 	// For random task sets.

@@ -165,6 +165,8 @@ CommandLine::CommandLine()
 	check_verb->add_option("--runtime", options_.runtime, "runtime of the reservation")
 		->required();
 	add_question(check_verb);
+	check_verb->add_flag("--sensitivity", options_.sensitivity,
+			     "tell by how much all runtimes may grow");
 	check_verb->add_option("--plot", options_.plot, "draw supply and demand, as SVG")
 		->type_name("FILE");
 
