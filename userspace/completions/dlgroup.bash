@@ -40,7 +40,7 @@ _dlgroup()
 	detach | rm) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
 	check) options+=" $question --runtime --sensitivity --plot" ;;
-	design) options+=" $question" ;;
+	design) options+=" $question --overhead" ;;
 	simulate) options+=" $model --runtime --duration --supply --releases --gantt" ;;
 	gen) options+=' --utilisation --tasks --shares --periods --deadlines --seed' ;;
 	esac
@@ -82,7 +82,7 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W 'implicit constrained' -- "$cur")
 		return
 		;;
-	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name | --latency | \
+	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name | --latency | --overhead | \
 		--duration | --utilisation | --tasks | --seed)
 		return
 		;;

@@ -1012,6 +1012,33 @@ LeastRuntime least_runtime(const TaskSet &set, Supply supply, Scheduler schedule
 	return least;
 }
 
+std::optional<BestPeriod> best_period(const TaskSet &set, Supply supply, Scheduler scheduler,
+				      nanoseconds shortest, nanoseconds longest, nanoseconds step,
+				      nanoseconds overhead)
+{
+	std::optional<BestPeriod> best;
+	u128 best_cost = 0;
+	bool exact = true;
+	for (auto period = shortest;; period += step) {
+		supply.period = supply.deadline = period;
+		auto least = least_runtime(set, supply, scheduler);
+		exact = exact && least.exact;
+		if (least.runtime && *least.runtime <= period - overhead) {
+			auto cost = static_cast<u128>(
+				std::chrono::ceil<microseconds>(*least.runtime + overhead).count());
+			if (!best || cost * count(best->period) <= best_cost * count(period)) {
+				best = {period, least};
+				best_cost = cost;
+			}
+		}
+		if (longest - period < step)
+			break;
+	}
+	if (best)
+		best->least.exact = exact;
+	return best;
+}
+
 Growth largest_growth(const TaskSet &set, const Supply &supply, Scheduler scheduler)
 {
 	constexpr u64 kOne = 1000;

@@ -79,6 +79,18 @@ struct LeastRuntime {
 // in `supply` is not looked at.
 LeastRuntime least_runtime(const TaskSet &set, Supply supply, Scheduler scheduler);
 
+struct BestPeriod {
+	nanoseconds period{0};
+	LeastRuntime least; // exact only if those of all periods are
+};
+// Of the periods shortest, shortest + step, ... up to longest (all > 0) the one
+// whose reservation is the smallest share of a CPU: the least runtime and the
+// overhead, rounded up to 1 us, in the period; of equal ones the longest. None if
+// there is no runtime in any.
+std::optional<BestPeriod> best_period(const TaskSet &set, Supply supply, Scheduler scheduler,
+				      nanoseconds shortest, nanoseconds longest, nanoseconds step,
+				      nanoseconds overhead);
+
 struct Growth {
 	std::uint64_t permille = 0; // 0 if nothing is short enough
 	bool exact = true; // else more may do, which would take too long to prove

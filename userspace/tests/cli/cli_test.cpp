@@ -572,6 +572,38 @@ TASK      DEADLINE         JOBS       MISSES     RESPONSE    PREDICTED
 	}
 }
 
+TEST_F(Cli, DesignChoosesThePeriod)
+{
+	made_.write("tasks", "1ms 5ms 10ms\n2.5ms 20ms 20ms\n");
+	auto file = " " + made_.path("tasks").string();
+	// 0.3 ms each: 3 ms is the best of these.
+	auto ran = dlgroup("design --sched fp --period 1ms:8ms:1ms --overhead 300us" + file);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(lines(ran.out)[1], "cpu.rt.max: 1300 3000: 1.3ms/3ms on 1 CPU (43.3 % of 1 CPU = 0.43 CPU)");
+	auto json = nlohmann::json::parse(
+		dlgroup("design --json --sched fp --period 1ms:8ms:1ms --overhead 300us" + file).out);
+	EXPECT_EQ(json["overhead_ns"], 300000);
+	auto share = [&](const std::string &period) {
+		auto one = nlohmann::json::parse(
+			dlgroup("design --json --sched fp --overhead 300us --period " + period + file).out);
+		EXPECT_EQ(one["runtime_ns"].is_null(), one["cpu_rt_max"].is_null());
+		return one["each_ppb"].is_null() ? 2000000000L : one["each_ppb"].get<long>();
+	};
+	auto least = share("1ms");
+	for (int ms = 2; ms <= 8; ms++)
+		least = std::min(least, share(std::to_string(ms) + "ms"));
+	EXPECT_EQ(json["each_ppb"], least);
+	EXPECT_EQ(dlgroup("design --sched fp --period 1ms:8ms:1ms --overhead 1s" + file).status, 3);
+	for (auto [arguments, says] : {std::pair("1ms:8ms:1us --overhead 1", "--overhead: '1': has no unit"),
+				       std::pair("1ms:80ms", "--period: more than 10000 periods"),
+				       std::pair("1ms:80", "--period: '80': has no unit"),
+				       std::pair("1ms:2ms:1500ns", "--period: not a whole number of microseconds")}) {
+		ran = dlgroup(std::string("design --sched fp --period ") + arguments + file);
+		EXPECT_EQ(ran.status, 2) << arguments;
+		EXPECT_NE(ran.err.find(says), ran.err.npos) << ran.err;
+	}
+}
+
 TEST_F(Cli, SetFromAPlan)
 {
 	made_.write("plan", R"([{"group": "/b", "cpu_rt_max": "1000 10000"},

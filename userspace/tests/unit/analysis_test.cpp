@@ -430,6 +430,45 @@ TEST(LeastRuntime, IsTheFirstThatPasses)
 	EXPECT_GT(found, 1000);
 }
 
+TEST(BestPeriod, IsTheSmallestShare)
+{
+	Dice dice(11);
+	int found = 0, none = 0;
+	for (int round = 0; round < 1000; round++) {
+		auto one = small(dice);
+		for (auto &thread : one.threads) {
+			thread.runtime *= 1000; // us, because the cost is rounded to them
+			thread.deadline *= 1000;
+			thread.period *= 1000;
+		}
+		auto set = to_set(one.threads);
+		auto scheduler = dice.roll(0, 1) ? Scheduler::edf : Scheduler::fp;
+		auto overhead = dice.roll(0, 1) ? dice.roll(0, 900) : 0;
+		// Any runtime and any period, from the worst to the best.
+		std::int64_t best_cost = 0, best_period_us = 0;
+		for (int period = 1; period <= 6; period++)
+			for (int cost = 1; cost <= period; cost++) {
+				auto in = supply(cost * 1000 - overhead, period * 1000);
+				if (analyse(set, in, scheduler).verdict != Verdict::schedulable)
+					continue;
+				if (!best_cost || cost * best_period_us <= best_cost * period) {
+					best_cost = cost;
+					best_period_us = period;
+				}
+				break;
+			}
+		auto best = best_period(set, supply(0, 1000), scheduler, nanoseconds(1000), nanoseconds(6999),
+					nanoseconds(1000), nanoseconds(overhead));
+		ASSERT_EQ(best.has_value(), best_cost != 0) << show(one.r, one.threads);
+		(best ? found : none)++;
+		if (best) {
+			ASSERT_EQ(best->period, nanoseconds(best_period_us * 1000)) << show(one.r, one.threads);
+		}
+	}
+	EXPECT_GT(found, 200);
+	EXPECT_GT(none, 50);
+}
+
 TEST(Growth, IsTheLastThatPasses)
 {
 	Dice dice(9);

@@ -8,6 +8,7 @@
 #include "question.h"
 
 #include <dlgroup/fs.h>
+#include <dlgroup/generate.h>
 #include <dlgroup/svg.h>
 
 namespace dlgroup::tool {
@@ -205,6 +206,29 @@ Result<void> plot(const std::string &path, const std::string &title, const Quest
 	return save_file(path, chart.finish());
 }
 
+// The periods that design may choose from: one, unless --period is a range.
+Result<Periods> periods_of(const Options &options)
+{
+	constexpr std::int64_t kMostPeriods = 10000;
+	Periods range;
+	if (options.period.find(':') == std::string::npos) {
+		auto period = time_option("--period", options.period);
+		if (!period)
+			return tl::unexpected(period.error());
+		range = {*period, *period, microseconds(1)};
+	} else {
+		auto periods = parse_periods(options.period);
+		if (!periods)
+			return bad_input("--period", periods.error().object + ": " + periods.error().reason);
+		range = *periods;
+		if ((range.longest - range.shortest) / range.step >= kMostPeriods)
+			return bad_input("--period", fmt::format("more than {} periods; expected a longer "
+								 "STEP", kMostPeriods));
+	}
+	range.longest = range.shortest + (range.longest - range.shortest) / range.step * range.step;
+	return range;
+}
+
 int exit_status(Verdict verdict)
 {
 	return static_cast<int>(verdict == Verdict::schedulable ? Status::ok : Status::refused);
@@ -250,31 +274,57 @@ Result<int> check(const Options &options)
 
 Result<int> design(const Options &options)
 {
-	auto question = ask(options);
+	auto range = periods_of(options);
+	if (!range)
+		return tl::unexpected(range.error());
+	auto with = options;
+	with.period = fmt::format("{}ns", range->longest.count());
+	auto question = ask(with);
 	if (!question)
 		return tl::unexpected(question.error());
+	for (auto time : {range->shortest, range->step})
+		if (auto whole = whole_microseconds(time); !whole)
+			return bad_input("--period", whole.error().reason);
 	auto &supply = question->supply;
-	auto period = whole_microseconds(supply.period);
-	if (!period)
-		return bad_input("--period", period.error().reason);
+	nanoseconds overhead(0);
+	if (!options.overhead.empty()) {
+		auto time = time_option("--overhead", options.overhead);
+		if (!time)
+			return tl::unexpected(time.error());
+		overhead = *time;
+	}
 
 	LeastRuntime least;
-	if (options.cpu_count == 1)
-		least = least_runtime(question->set, supply, question->scheduler);
+	if (options.cpu_count == 1) {
+		auto best = best_period(question->set, supply, question->scheduler, range->shortest,
+					range->longest, range->step, overhead);
+		if (best) {
+			least = best->least;
+			supply.period = supply.deadline = best->period;
+		}
+	}
+	auto period = std::chrono::duration_cast<microseconds>(supply.period);
 	// What is written is tested, not only what was found.
-	auto runtime = std::chrono::ceil<microseconds>(least.runtime.value_or(supply.period));
-	supply.runtime = runtime;
+	auto runtime = std::chrono::ceil<microseconds>(least.runtime.value_or(supply.period) + overhead);
+	supply.runtime = least.runtime ? runtime - overhead : supply.period;
 	auto analysis = analyse(question->set, supply, question->scheduler, options.cpu_count);
-	if (analysis.verdict != Verdict::schedulable)
+	if (analysis.verdict != Verdict::schedulable) {
 		least.runtime.reset();
+	} else if (least.runtime) {
+		*least.runtime += overhead;
+		supply.runtime = runtime;
+	} else if (overhead.count()) {
+		analysis.verdict = Verdict::unschedulable;
+		analysis.reason = "the overhead leaves too little of any period";
+	}
 
 	std::vector<std::string> notes;
 	std::optional<std::string> line;
 	if (least.runtime) {
-		line = file_text({false, runtime, *period, std::nullopt});
+		line = file_text({false, runtime, period, std::nullopt});
 		if (!least.exact)
 			notes.push_back("a smaller runtime may do: the search for it was given up");
-		if (runtime < kMinRuntime || *period < kMinPeriod || *period > kMaxPeriod)
+		if (runtime < kMinRuntime || period < kMinPeriod || period > kMaxPeriod)
 			notes.push_back(fmt::format(
 				"the kernel takes it from CAP_SYS_NICE only: runtime at least {}, "
 				"period {} to {}", format_duration(kMinRuntime),
@@ -283,8 +333,9 @@ Result<int> design(const Options &options)
 	if (options.json) {
 		auto out = head(options, *question, analysis, least.runtime);
 		out["exact"] = least.exact;
+		out["overhead_ns"] = overhead.count();
 		out["cpu_rt_max"] = line ? Json(*line) : Json();
-		out["each_ppb"] = line ? Json(parts_per_billion(bandwidth(runtime, *period))) : Json();
+		out["each_ppb"] = line ? Json(parts_per_billion(bandwidth(runtime, period))) : Json();
 		add_tasks(out, options, *question, analysis);
 		out["notes"] = notes;
 		print(out);
@@ -295,7 +346,9 @@ Result<int> design(const Options &options)
 		print_tasks(options, *question, analysis);
 	} else {
 		print(fmt::format("{}: no runtime in {} is enough: {}", name_verdict(analysis.verdict),
-				  format_duration(supply.period), because(*question, analysis)));
+				  range->shortest == range->longest ? format_duration(supply.period)
+								    : options.period,
+				  because(*question, analysis)));
 		print_tasks(options, *question, analysis);
 	}
 	if (!options.json)

@@ -44,6 +44,7 @@ struct Options {
 	std::string latency;
 	unsigned cpu_count = 1;
 	bool explain = false;
+	std::string overhead;
 	std::string plot;
 	bool sensitivity = false;
 	std::string duration, gantt;

@@ -72,7 +72,8 @@ private:
 		sub->add_option("--prio", options_.priorities,
 				"priorities by deadline (dm) or period (rm), not as in FILE")
 			->check(CLI::IsMember({"dm", "rm"}));
-		sub->add_option("--period", options_.period, "period of the reservation")
+		sub->add_option("--period", options_.period,
+				"period of the reservation; design takes MIN:MAX[:STEP] too")
 			->required();
 		sub->add_option("--latency", options_.latency,
 				"by how much the reservation can be served late");
@@ -170,8 +171,12 @@ CommandLine::CommandLine()
 	check_verb->add_option("--plot", options_.plot, "draw supply and demand, as SVG")
 		->type_name("FILE");
 
-	add_question(verb("design", "find the smallest runtime in which tasks meet their deadlines",
-			  design));
+	auto *design_verb = verb("design",
+				 "find the smallest runtime in which tasks meet their deadlines",
+				 design);
+	add_question(design_verb);
+	design_verb->add_option("--overhead", options_.overhead,
+				"what each period costs beside the tasks");
 
 	auto *simulate_verb = verb("simulate", "run a task set in a reservation, event by event",
 				   simulate);
