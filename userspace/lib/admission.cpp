@@ -428,6 +428,34 @@ std::optional<Refusal> explain(const Situation &situation)
 	return Explainer(situation).explain();
 }
 
+std::optional<Refusal> foresee(Tree tree, const std::string &group, const RtMax &asked,
+			       const std::optional<CpuSet> &cpus,
+			       const std::vector<Headroom> &headroom)
+{
+	auto index = tree.find(group);
+	if (!index) {
+		auto above = parent_of(group);
+		while (!tree.find(above) && above != "/")
+			above = parent_of(above);
+		Group made;
+		made.path = group;
+		made.parent = tree.find(above);
+		if (!made.parent)
+			return std::nullopt;
+		made.cpus = tree.groups[*made.parent].cpus;
+		index = tree.groups.size();
+		tree.groups.push_back(std::move(made));
+	}
+	if (cpus)
+		tree.groups[*index].cpus = intersect(tree.groups[*index].cpus, *cpus);
+	auto refusal = explain({tree, *index, asked, ENOSPC, headroom, {}, {}});
+	// What is carved out of an ancestor takes nothing from the root pool, and how
+	// CPUs share a root domain is not known exactly.
+	bool certain = refusal && (refusal->rule == Rule::hierarchy ||
+				   (!tree.numbered_ancestor(*index) && refusal->free));
+	return certain ? refusal : std::nullopt;
+}
+
 std::string to_text(const Refusal &refusal)
 {
 	std::string text = fmt::format("refused (rule {}", static_cast<int>(refusal.rule));

@@ -10,6 +10,10 @@
 #include <system_error>
 
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace dlgroup {
@@ -49,6 +53,41 @@ Result<void> write_at(int dir, const std::filesystem::path &name, std::string_vi
 		return system_error(object, error);
 	if (static_cast<std::size_t>(put) != line.size())
 		return fail(Status::failed, object, "the write was cut short");
+	return {};
+}
+
+std::shared_ptr<const int> owned(int fd)
+{
+	return {new int(fd), [](const int *held) {
+			close(*held);
+			delete held;
+		}};
+}
+
+int open_beneath(int dir, const std::string &path, int flags)
+{
+	struct open_how how {};
+	how.flags = static_cast<unsigned>(flags | O_CLOEXEC);
+	how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+	return static_cast<int>(syscall(SYS_openat2, dir, path.c_str(), &how, sizeof(how)));
+}
+
+tl::unexpected<Error> open_error(const std::string &object, int error)
+{
+	if (error == ELOOP)
+		return fail(Status::failed, object, "has a symbolic link in its path");
+	if (error == EXDEV)
+		return fail(Status::failed, object, "leads out of where it begins");
+	return system_error(object, error);
+}
+
+Result<void> check_owner(const std::string &object, uid_t is, mode_t mode, uid_t owner)
+{
+	if (is != owner)
+		return fail(Status::failed, object,
+			    owner ? "is another user's" : "is not owned by root");
+	if (mode & (S_IWGRP | S_IWOTH))
+		return fail(Status::failed, object, "others than its owner can write it");
 	return {};
 }
 
@@ -121,10 +160,23 @@ Result<Dir> Dir::open(const std::filesystem::path &path)
 		return system_error(path.string(), errno);
 	Dir dir;
 	dir.path_ = path;
-	dir.fd_ = std::shared_ptr<const int>(new int(fd), [](const int *owned) {
-		close(*owned);
-		delete owned;
-	});
+	dir.fd_ = owned(fd);
+	return dir;
+}
+
+Result<Dir> Dir::open_strictly(const std::filesystem::path &path)
+{
+	auto base = Dir::open(path.is_absolute() ? "/" : ".");
+	if (!base)
+		return base;
+	auto inside = path.is_absolute() ? path.relative_path() : path;
+	int fd = open_beneath(*base->fd_, inside.empty() ? "." : inside.string(),
+			      O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return open_error(path.string(), errno);
+	Dir dir;
+	dir.path_ = path;
+	dir.fd_ = owned(fd);
 	return dir;
 }
 
@@ -141,6 +193,95 @@ Result<std::string> Dir::read(const std::string &name) const
 Result<void> Dir::write(const std::string &name, std::string_view text) const
 {
 	return write_at(*fd_, name, text, (path_ / name).string());
+}
+
+Result<RegularFile> Dir::read_regular(const std::string &name, std::size_t limit) const
+{
+	auto object = (path_ / name).string();
+	// Without O_NONBLOCK a pipe in its place would be waited for.
+	int opened = open_beneath(*fd_, name, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	if (opened < 0)
+		return open_error(object, errno);
+	auto fd = owned(opened);
+	struct stat status;
+	if (fstat(*fd, &status))
+		return system_error(object, errno);
+	if (!S_ISREG(status.st_mode))
+		return fail(Status::failed, object, "not a regular file");
+	RegularFile file{{}, status.st_uid, status.st_mode};
+	char buffer[65536];
+	ssize_t got;
+	while ((got = ::read(*fd, buffer, sizeof(buffer))) > 0) {
+		file.text.append(buffer, static_cast<std::size_t>(got));
+		if (file.text.size() > limit)
+			return fail(Status::failed, object,
+				    "larger than " + std::to_string(limit) + " bytes");
+	}
+	if (got < 0)
+		return system_error(object, errno);
+	return file;
+}
+
+Result<void> Dir::replace(const std::string &name, std::string_view text) const
+{
+	auto object = (path_ / name).string();
+	struct stat old;
+	bool existed = fstatat(*fd_, name.c_str(), &old, AT_SYMLINK_NOFOLLOW) == 0;
+	if (!existed && errno != ENOENT)
+		return system_error(object, errno);
+	// One that is there was left by a process that was killed.
+	auto part = "." + name + "." + std::to_string(getpid());
+	unlinkat(*fd_, part.c_str(), 0);
+	int opened = openat(*fd_, part.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (opened < 0)
+		return system_error(object, errno);
+	auto fd = owned(opened);
+	int error = 0;
+	while (!error && !text.empty()) {
+		auto put = ::write(*fd, text.data(), text.size());
+		if (put < 0)
+			error = errno;
+		else
+			text.remove_prefix(static_cast<std::size_t>(put));
+	}
+	if (!error && existed &&
+	    (fchown(*fd, old.st_uid, old.st_gid) || fchmod(*fd, old.st_mode & 07777)))
+		error = errno;
+	if (!error && renameat(*fd_, part.c_str(), *fd_, name.c_str()))
+		error = errno;
+	if (!error)
+		return {};
+	unlinkat(*fd_, part.c_str(), 0);
+	return system_error(object, error);
+}
+
+Result<void> Dir::lock() const
+{
+	while (flock(*fd_, LOCK_EX))
+		if (errno != EINTR)
+			return system_error(path_.string(), errno);
+	return {};
+}
+
+Result<void> Dir::check_written_by(uid_t owner) const
+{
+	struct stat status;
+	if (fstat(*fd_, &status))
+		return system_error(path_.string(), errno);
+	return check_owner(path_.string(), status.st_uid, status.st_mode, owner);
+}
+
+Result<void> check_written_by(const RegularFile &file, const std::string &object, uid_t owner)
+{
+	return check_owner(object, file.owner, file.mode, owner);
+}
+
+std::string printable(std::string text)
+{
+	for (auto &letter : text)
+		if (static_cast<unsigned char>(letter) < ' ' || letter == 0x7f)
+			letter = '?';
+	return text;
 }
 
 std::string trimmed(std::string text)

@@ -18,15 +18,6 @@ using Json = nlohmann::json;
 constexpr const char *kExpected = "expected {\"group\": \"/a\", \"cpu_rt_max\": \"5000 20000\"}, an "
 				  "array of such, or what dlgroup design --json prints";
 
-// Whatever the file holds, the message is one printable line.
-std::string printable(std::string text)
-{
-	for (auto &letter : text)
-		if (static_cast<unsigned char>(letter) < ' ' || letter == 0x7f)
-			letter = '?';
-	return text;
-}
-
 Result<Policy> parse_policy(const std::string &text)
 {
 	for (int policy : {SCHED_FIFO, SCHED_RR})

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The kernel's admission rules, computed with the kernel's arithmetic, to say
-// why a reservation was refused and what would fit. Nothing here decides: the
-// kernel does. Nothing here touches the kernel either.
+// why a reservation was refused, or would be, and what would fit. Nothing here
+// grants: the kernel does. Nothing here touches the kernel either.
 #pragma once
 
 #include <optional>
@@ -70,5 +70,11 @@ struct Situation {
 };
 // Nothing if no rule explains the refusal.
 std::optional<Refusal> explain(const Situation &situation);
+
+// What a cgroup that is yet to be made, on these CPUs or on all of its parent's,
+// would be refused for. Nothing if it fits, or if only the kernel can tell.
+std::optional<Refusal> foresee(Tree tree, const std::string &group, const RtMax &asked,
+			       const std::optional<CpuSet> &cpus,
+			       const std::vector<Headroom> &headroom);
 
 } // namespace dlgroup

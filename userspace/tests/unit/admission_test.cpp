@@ -299,6 +299,41 @@ TEST(Explain, KnowsWhenItDoesNotKnow)
 	EXPECT_FALSE(machine.refuse("/c", number(1000, 20000), EIO));
 }
 
+TEST(Foresee, SaysOfAGroupToBeMadeWhatTheKernelWould)
+{
+	Machine machine;
+	machine.add("/a", number(11, 20), {1});
+	auto books = machine.headroom();
+	auto text = [&](const std::string &group, std::int64_t runtime_us, std::optional<CpuSet> cpus) {
+		auto refusal = foresee(machine.tree_, group, number(runtime_us, 20000), cpus, books);
+		return refusal ? to_text(*refusal) : "nothing";
+	};
+	EXPECT_EQ(text("/s/c", 12000, std::nullopt),
+		  "refused (rule 1, CPU 1): asked 60.0 %, free 35.0 % of 95.0 % (fair server 5.0 %, "
+		  "/a 55.0 %); fits: 7ms/20ms");
+	EXPECT_EQ(text("/s/c", 7000, std::nullopt), "nothing");
+	EXPECT_EQ(text("/s/c", 12000, CpuSet{0}), "nothing");
+	// Below a number only what is left of it counts.
+	EXPECT_EQ(text("/a/b/c", 12000, std::nullopt),
+		  "refused (rule 2, CPU 1): asked 60.0 %, free 55.0 % of 55.0 % of /a; fits: 11ms/20ms");
+	EXPECT_EQ(text("/a/b/c", 11000, std::nullopt), "nothing");
+	// The group is there already, without a number.
+	machine.add("/c", RtMax{});
+	EXPECT_EQ(text("/c", 12000, CpuSet{0}), "nothing");
+	EXPECT_NE(text("/c", 12000, CpuSet{1}), "nothing");
+}
+
+TEST(Foresee, LeavesToTheKernelWhatOnlyItKnows)
+{
+	Machine machine;
+	machine.one_domain = true;
+	machine.tasks_on[0] = machine.tasks_on[1] = bandwidth(number(900, 1000));
+	machine.add("/c", RtMax{});
+	ASSERT_TRUE(machine.refuse("/c", number(18000, 20000), ENOSPC));
+	EXPECT_FALSE(foresee(machine.tree_, "/d", number(18000, 20000), std::nullopt, machine.headroom()));
+	EXPECT_FALSE(foresee(machine.tree_, "/d", number(18000, 20000), std::nullopt, {}));
+}
+
 // Whatever is offered passes the very rules by which the rest was refused,
 // and one microsecond more would not.
 TEST(Explain, OfferIsTheLargestThatFits)
