@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <dlgroup/cgroup.h>
 
@@ -25,6 +26,7 @@ public:
 		std::string name = std::filesystem::temp_directory_path() / "dlgroup-test-XXXXXX";
 		if (!mkdtemp(name.data()))
 			throw std::runtime_error("no temporary directory");
+		umask(022); // what others can write is not trusted
 		base_ = name;
 		add(files);
 	}
