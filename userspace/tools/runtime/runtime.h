@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// dlgroup-runtime: stands before crun or runc, and as a hook behind them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <dlgroup/classes.h>
+
+namespace dlgroup::runtime {
+
+// Where things are; a test has its own.
+struct Setup {
+	std::filesystem::path policy = "/etc/dlgroup/policy.toml";
+	uid_t owner = 0;
+	std::filesystem::path state = "/run/dlgroup";
+	std::filesystem::path self = "/proc/self/exe";
+	Roots roots; // without a cgroup mount: the one found
+};
+
+// The words of a call: which is the command, what its options say.
+struct Call {
+	std::string command; // empty: none
+	std::string bundle = ".";
+	bool other_config = false; // crun's --config
+	std::string log;
+	std::string log_format;
+};
+Call parse_call(const std::vector<std::string> &arguments);
+
+// On stderr, and in the log that the engine reads. Gives the exit status.
+int report(const Error &error, const std::string &log, const std::string &format);
+
+// The name in arguments[0] says what for: dlgroup-CLASS or dlgroup-hook. Comes
+// back with an exit status, unless the real runtime takes the process over.
+int main(const Setup &setup, const std::vector<std::string> &arguments);
+
+// dlgroup-hook CGROUP CPU_RT_MAX POLICY [LOG FORMAT]: an OCI hook at
+// createRuntime. Sees that the container has what it was granted, and gives its
+// first process the policy.
+Result<void> hook(const Roots &roots, TaskControl &tasks, const std::vector<std::string> &arguments,
+		  const std::string &state);
+
+} // namespace dlgroup::runtime
