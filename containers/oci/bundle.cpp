@@ -31,6 +31,8 @@ struct Options {
 	std::string cgroup_mount = "none";
 	std::vector<std::string> programs;
 	std::vector<std::string> unified;
+	std::vector<std::string> annotations;
+	std::vector<std::string> environment;
 	std::vector<std::string> mounts;
 	std::vector<std::string> capabilities;
 	std::vector<std::string> args;
@@ -48,14 +50,15 @@ std::vector<std::string> split(const std::string &text, char separator)
 	return parts;
 }
 
-/* "KEY=VALUE" with a bare file name as KEY, which is what runtimes accept. */
-std::pair<std::string, std::string> key_value(const std::string &text)
+/* What an option that says `form` was given. Runtimes take a bare FILE only. */
+std::pair<std::string, std::string> key_value(const std::string &option, const std::string &form,
+					      const std::string &text)
 {
 	size_t equals = text.find('=');
 
 	if (equals == std::string::npos || equals == 0 ||
-	    text.substr(0, equals).find('/') != std::string::npos)
-		throw std::runtime_error("--unified: '" + text + "' is not FILE=VALUE");
+	    (form == "FILE=VALUE" && text.substr(0, equals).find('/') != std::string::npos))
+		throw std::runtime_error(option + ": '" + text + "' is not " + form);
 	return { text.substr(0, equals), text.substr(equals + 1) };
 }
 
@@ -100,8 +103,13 @@ json make_config(const Options &options)
 	for (const char *type : { "pid", "network", "ipc", "uts", "mount", "cgroup" })
 		namespaces.push_back({ { "type", type } });
 	for (const auto &text : options.unified) {
-		auto [key, value] = key_value(text);
+		auto [key, value] = key_value("--unified", "FILE=VALUE", text);
 		unified[key] = value;
+	}
+	json annotations = json::object();
+	for (const auto &text : options.annotations) {
+		auto [key, value] = key_value("--annotation", "KEY=VALUE", text);
+		annotations[key] = value;
 	}
 
 	linux_part["cgroupsPath"] = options.cgroup;
@@ -122,6 +130,8 @@ json make_config(const Options &options)
 		{ "cwd", "/" },
 		{ "noNewPrivileges", true },
 	};
+	for (const auto &variable : options.environment)
+		process["env"].push_back(variable);
 	for (const char *set : { "bounding", "effective", "permitted" })
 		process["capabilities"][set] = options.capabilities;
 	process["rlimits"] = json::array();
@@ -135,6 +145,7 @@ json make_config(const Options &options)
 		{ "root", { { "path", "rootfs" }, { "readonly", false } } },
 		{ "hostname", options.cgroup.substr(options.cgroup.rfind('/') + 1) },
 		{ "mounts", mounts },
+		{ "annotations", annotations },
 		{ "linux", linux_part },
 	};
 }
@@ -190,6 +201,10 @@ int main(int argc, char **argv)
 	app.add_option("bundle", options.bundle, "directory to make")->required();
 	app.add_option("--cgroup", options.cgroup, "cgroup, from the root of the hierarchy")->required();
 	app.add_option("--unified", options.unified, "cgroup file and its content, FILE=VALUE")
+		->allow_extra_args(false);
+	app.add_option("--annotation", options.annotations, "annotation, KEY=VALUE")
+		->allow_extra_args(false);
+	app.add_option("--env", options.environment, "variable in the environment, NAME=VALUE")
 		->allow_extra_args(false);
 	app.add_option("--program", options.programs, "static program to put into /bin")
 		->allow_extra_args(false);

@@ -52,6 +52,13 @@ class Bundle(unittest.TestCase):
         self.assertIn({"type": "user"}, config["linux"]["namespaces"])
         self.assertEqual(config["linux"]["uidMappings"][0]["containerID"], 0)
 
+    def test_annotations_and_environment(self):
+        config = self.config("--annotation", "a/b=c=d", "--env", "X=1", "--env", "Y=")
+        self.assertEqual(config["annotations"], {"a/b": "c=d"})
+        self.assertEqual(config["process"]["env"], ["PATH=/bin", "X=1", "Y="])
+        self.assertEqual(self.make("--cgroup", "/d", "--annotation", "a", "--", "true").stderr,
+                         "oci-bundle: --annotation: 'a' is not KEY=VALUE\n")
+
     def test_existing_bundle_stays(self):
         self.config()
         before = (self.bundle / "config.json").read_text()
