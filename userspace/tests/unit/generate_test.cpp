@@ -71,7 +71,8 @@ TEST(Generate, SameSeedSameSet)
 	golden.tasks = 4;
 	golden.constrained = true;
 	std::string text;
-	for (const auto &task : *generate(golden))
+	auto made = generate(golden);
+	for (const auto &task : *made)
 		text += format_duration(task.runtime) + " " + format_duration(task.deadline) + " " +
 			format_duration(task.period) + "\n";
 	EXPECT_EQ(text, "3.565592ms 16.19092ms 59ms\n"
@@ -162,7 +163,8 @@ TEST(Generate, FamiliesOfRtXen)
 		auto of = recipe(1000, kWholeCpu_ppb);
 		of.periods = *parse_periods(name);
 		std::set<std::int64_t> seen;
-		for (const auto &task : *generate(of)) {
+		auto made = generate(of);
+		for (const auto &task : *made) {
 			EXPECT_EQ(task.period.count() % 1000000, 0);
 			EXPECT_EQ(task.period, task.deadline);
 			seen.insert(task.period.count() / 1000000);
