@@ -385,7 +385,7 @@ const struct dl_group_test attach_tests[] = {
 	{ "order_kept", "attach", "the order of the queue survives max and back",
 	  .run = order_kept },
 	{ "rmdir_under_load", "attach", "groups are killed and removed under load",
-	  .run = rmdir_under_load },
+	  .timeout_s = 400, .run = rmdir_under_load },
 	{ "max_ends_throttle", "attach", "going to max frees throttled tasks at once",
 	  .run = max_ends_throttle },
 	{}

@@ -142,6 +142,9 @@ static void overrun_paid_back(void)
 	start = now_ns();
 	tasks_go();
 	sleep_ms(lane_tight ? 1000 : 2000);
+	/* A slow kernel's first section is paid back for longer: it cannot tell before. */
+	while (!lane_tight && !t.shm->value && now_ns() < start + MSEC(20000))
+		sleep_ms(100);
 	got = g_usage_ns("") - before;
 	length = now_ns() - start;
 	trace_stop();
