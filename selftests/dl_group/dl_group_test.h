@@ -94,6 +94,7 @@ extern int report_fd;
 extern bool lane_tight;
 extern int nr_cpus;			/* online when the test began */
 extern int cpus[MAX_CPUS];
+void find_cpus(void);			/* those two */
 u64 slack_ns(u64 tight);		/* allowance for a delay, or for time received */
 u64 at_least(u64 ns);			/* CPU time that is due */
 u64 patience(u64 ns);			/* until what has to happen counts as missing */

@@ -453,19 +453,6 @@ static void find_lane(void)
 	lane_tight = !strcmp(name, "icount");
 }
 
-static void find_cpus(void)
-{
-	cpu_set_t set;
-	int cpu;
-
-	/* Asked for, not inherited: the shell may be bound. */
-	set_cpu(0, ANY_CPU);
-	sched_getaffinity(0, sizeof(set), &set);
-	for (cpu = 0; cpu < MAX_CPUS; cpu++)
-		if (CPU_ISSET(cpu, &set))
-			cpus[nr_cpus++] = cpu;
-}
-
 static char enabled[8][32];		/* by us, to be taken back at the end */
 static int nr_enabled;
 

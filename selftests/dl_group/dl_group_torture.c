@@ -978,14 +978,7 @@ static int find_op(const char *name)
 
 static void find_machine(void)
 {
-	cpu_set_t set;
-	int cpu;
-
-	set_cpu(0, ANY_CPU);
-	sched_getaffinity(0, sizeof(set), &set);
-	for (cpu = 0; cpu < MAX_CPUS; cpu++)
-		if (CPU_ISSET(cpu, &set))
-			cpus[nr_cpus++] = cpu;
+	find_cpus();
 	if (cg_find_unified_root(cgroup_root, sizeof(cgroup_root), NULL))
 		ksft_exit_skip("no cgroup2 is mounted\n");
 	snprintf(cgroup_top, sizeof(cgroup_top), "%.2048s/" TOP_NAME, cgroup_root);

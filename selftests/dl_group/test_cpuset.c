@@ -112,6 +112,37 @@ static void fair_server_makes_room(void)
 	       cpus[1]);
 }
 
+/* Or until a SCHED_DEADLINE task has left, at its zero-lag time. */
+static void deadline_makes_room(void)
+{
+	struct task dl[MAX_CPUS];
+	u64 runtime, period, end;
+	int i;
+
+	/* the end of the cgroups of earlier tests is a reason to look, too */
+	sleep_ms(500);
+	g_make("a");
+	must(g_write("a", "cpuset.cpus", "%d", cpus[0]));
+	g_set("a", "85000 100000");
+	/* 30 % are too much beside twice 85 %; other CPUs are full */
+	for (i = 1; i < nr_cpus; i++) {
+		dl[i] = (struct task){ .policy = SCHED_DEADLINE, .cpu = ANY_CPU, .fn = sleeper,
+				       .dl_runtime = MSEC(i == 1 ? 30 : 90),
+				       .dl_period = MSEC(100) };
+		task_start(&dl[i]);
+	}
+	must(g_write("a", "cpuset.cpus", "%d-%d", cpus[0], cpus[1]));
+	expect(g_own_runtime("a", cpus[1], &runtime, &period) && runtime == 0,
+	       "%llu us on CPU %d where nothing was left", runtime, cpus[1]);
+	task_kill(&dl[1]);
+	end = now_ns() + MSEC(1000);
+	do
+		g_own_runtime("a", cpus[1], &runtime, &period);
+	while (runtime != 85000 && now_ns() < end);
+	expect(runtime == 85000, "%llu us on CPU %d a second after there was room", runtime,
+	       cpus[1]);
+}
+
 static void partition_comes_and_goes(const char *kind)
 {
 	struct task in = { .group = "part/a", .policy = SCHED_FIFO, .prio = 10, .cpu = ANY_CPU };
@@ -693,6 +724,8 @@ const struct dl_group_test cpuset_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = grow_without_room },
 	{ "fair_server_makes_room", "cpuset", "nor until the fair server has made room for it",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = fair_server_makes_room },
+	{ "deadline_makes_room", "cpuset", "nor until a SCHED_DEADLINE task has made room for it",
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = deadline_makes_room },
 	{ "partition_root", "cpuset", "a root partition comes and goes under throttled hogs",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = partition_root },
 	{ "isolated_at_boot", "cpuset", "a CPU of isolcpus=",

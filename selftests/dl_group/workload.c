@@ -68,6 +68,19 @@ int set_cpu(pid_t pid, int cpu)
 	return sched_setaffinity(pid, sizeof(set), &set) ? -errno : 0;
 }
 
+/* Asked for, not inherited: the shell may be bound. */
+void find_cpus(void)
+{
+	cpu_set_t set;
+	int cpu;
+
+	set_cpu(0, ANY_CPU);
+	sched_getaffinity(0, sizeof(set), &set);
+	for (cpu = 0; cpu < MAX_CPUS; cpu++)
+		if (CPU_ISSET(cpu, &set))
+			cpus[nr_cpus++] = cpu;
+}
+
 pid_t clone_into(const char *g)
 {
 	int fd = dirfd_open_opath(g_path(g, NULL));
