@@ -348,6 +348,10 @@ Result<std::string> grant_oci_config(std::string_view text, const std::string &n
 			return tl::unexpected(found.error());
 	if (!config.object({"process"}).value_or(nullptr))
 		return config.bad({"process"}, "is missing");
+	// It would replace the CPUs that have been judged.
+	if (config.at({"linux", "resources", "unified", "cpuset.cpus"}).value_or(nullptr))
+		return config.bad({"linux", "resources", "unified"},
+				  "cpuset.cpus: beside a reservation CPUs are said in linux.resources.cpu.cpus");
 
 	auto &resources = make(*json, {"linux", "resources"});
 	make(resources, {"unified"})[kRtMax] = file_text(grant.request);

@@ -224,6 +224,14 @@ TEST(Grant, NeedsThePlacesItWritesTo)
 	EXPECT_TRUE(grant_oci_config(R"({"process": {"rlimits": null}, "linux": null, "hooks": null})", "f", grant()));
 }
 
+TEST(Grant, IsNotForOtherCpusThanJudged)
+{
+	auto text = grant_oci_config(with("/linux/resources/unified", {{"cpuset.cpus", "0-7"}}), "f", grant());
+	ASSERT_FALSE(text);
+	EXPECT_EQ(text.error().reason, "linux.resources.unified: cpuset.cpus: beside a reservation CPUs are said in "
+				       "linux.resources.cpu.cpus");
+}
+
 TEST(Cgroup, OfACgroupsPath)
 {
 	auto path = [](const std::string &text) {
