@@ -75,6 +75,7 @@ extern const struct dl_group_test cpuset_tests[];
 extern const struct dl_group_test cgroup_tests[];
 extern const struct dl_group_test balance_tests[];
 extern const struct dl_group_test events_tests[];
+extern const struct dl_group_test kthread_tests[];
 
 /* Verdicts */
 void __noreturn __printf(3, 4) test_fail(const char *file, int line, const char *fmt, ...);

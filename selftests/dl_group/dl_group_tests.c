@@ -27,6 +27,7 @@ static const struct dl_group_test *const areas[] = {
 	unused_tests, tools_tests, interface_tests, errno_tests, delegation_tests, admission_tests,
 	supply_tests, enforcement_tests, class_tests, attach_tests, pi_tests,
 	hotplug_tests, cpuset_tests, cgroup_tests, balance_tests, events_tests,
+	kthread_tests,
 };
 
 /* How long what a test leaves behind may take to go, asynchronously. */
@@ -437,7 +438,7 @@ static void print_help(const char *program)
 	       "  -l, --list            the tests, one a line\n"
 	       "  -t, --test NAME|GROUP only these (may be given several times)\n"
 	       "      --json FILE       write the measured figures, in ns\n"
-	       "DL_GROUP_LANE=icount demands exact times; smp and debug (default) do not.\n",
+	       "DL_GROUP_LANE=icount demands exact times; smp, rt and debug (default) do not.\n",
 	       program);
 }
 
@@ -447,8 +448,9 @@ static void find_lane(void)
 
 	if (!name || !*name)
 		return;
-	if (strcmp(name, "icount") && strcmp(name, "smp") && strcmp(name, "debug"))
-		ksft_exit_fail_msg("DL_GROUP_LANE is '%s', not icount, smp or debug\n", name);
+	if (strcmp(name, "icount") && strcmp(name, "smp") && strcmp(name, "rt") &&
+	    strcmp(name, "debug"))
+		ksft_exit_fail_msg("DL_GROUP_LANE is '%s', not icount, smp, rt or debug\n", name);
 	lane = name;
 	lane_tight = !strcmp(name, "icount");
 }
