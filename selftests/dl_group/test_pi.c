@@ -297,6 +297,95 @@ static void waiter_gives_up(void)
 	expect(got <= slack_ns(USEC(500)), "the owner ran for %llu ns with nobody waiting", got);
 }
 
+/* Takes the lock, works under it, and lets it go, over and over. */
+static void contender(struct task_shm *shm, void *arg)
+{
+	(void)arg;
+	for (; !shm->stop; shm->count++) {
+		must(-pthread_mutex_lock(&lock->mutex[0]));
+		spin_ns(USEC(300));
+		must(-pthread_mutex_unlock(&lock->mutex[0]));
+	}
+}
+
+/* Who waits for a lock may run until he has it: no budget comes of that. */
+static void contended_inside(void)
+{
+	struct task t[3];
+	u64 before, start, got, length;
+	int i;
+
+	g_make("a");
+	g_set("a", "2000 20000");
+	lock_map();
+	for (i = 0; i < 3; i++) {
+		t[i] = (struct task){ .group = "a", .policy = SCHED_RR, .prio = 10 + i, .cpu = cpus[0],
+				      .fn = contender };
+		task_prepare(&t[i]);
+	}
+	before = g_usage_ns("a");
+	start = now_ns();
+	tasks_go();
+	sleep_ms(2000);
+	got = g_usage_ns("a") - before;
+	length = now_ns() - start;
+	figure(got, "received");
+	expect(got <= window_bound(MSEC(2), MSEC(20), length) + slack_ns(USEC(300)),
+	       "%llu ns in %llu ns: waiting for a lock was worth budget", got, length);
+	expect(got >= at_least(length / 10 - MSEC(2)), "only %llu ns in %llu ns", got, length);
+}
+
+/*
+ * The lock is given to a task of a group without budget. Until that has run and
+ * taken it the lock has no owner, and a lower waiter nobody to lend to; and when
+ * it takes the lock, its priority is not what tells it who waits already.
+ */
+static void given_to_throttled(bool waits_before)
+{
+	struct task first = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
+			      .fn = owner };
+	struct task burns = { .group = "a", .policy = SCHED_FIFO, .prio = 5, .cpu = cpus[0] };
+	struct task w = { .policy = SCHED_FIFO, .prio = 5, .cpu = cpus[0], .fn = waiter };
+	u64 given;
+
+	g_make("a");
+	g_set("a", "2000 200000");
+	lock_map();
+	lock->section_ns = PI_SECTION;
+	must(-pthread_mutex_lock(&lock->mutex[0]));
+	task_start(&first);
+	/* it has all it needs to come to wait, and is nowhere near a throttle */
+	sleep_ms(20);
+	if (waits_before) {
+		task_start(&w);
+		wait_for(&lock->waiting);
+		sleep_ms(5);
+	}
+	task_start(&burns);
+	wait_throttled("a", cpus[0]);
+	expect(!lock->owned, "the lock is free");
+	given = now_ns();
+	must(-pthread_mutex_unlock(&lock->mutex[0]));
+	if (!waits_before) {
+		task_start(&w);
+		wait_for(&lock->waiting);
+	}
+	wait_for(&lock->got);
+	figure(lock->got - given, "waited");
+	expect(lock->got - given <= PI_SECTION + slack_ns(MSEC(2)),
+	       "waited for %llu ns for a section of %llu ns", lock->got - given, PI_SECTION);
+}
+
+static void pending_owner(void)
+{
+	given_to_throttled(false);
+}
+
+static void new_owner(void)
+{
+	given_to_throttled(true);
+}
+
 const struct dl_group_test pi_tests[] = {
 	{ "waiter_outside", "pi", "a throttled owner runs for a waiter outside",
 	  .run = waiter_outside },
@@ -314,5 +403,10 @@ const struct dl_group_test pi_tests[] = {
 	  .run = fair_owner_without_bandwidth },
 	{ "waiter_gives_up", "pi", "without its waiter the owner is throttled again",
 	  .run = waiter_gives_up },
+	{ "contended_inside", "pi", "tasks of one group that fight for a lock gain nothing",
+	  .run = contended_inside },
+	{ "pending_owner", "pi", "a throttled task that is given the lock comes and takes it",
+	  .run = pending_owner },
+	{ "new_owner", "pi", "and runs for those who waited behind it", .run = new_owner },
 	{}
 };
