@@ -105,6 +105,29 @@ Result<void> Changes::set_policy(pid_t tid, const Policy &policy)
 	return {};
 }
 
+Result<void> Changes::set_cpus(pid_t tid, const CpuSet &cpus)
+{
+	if (dry_run_) {
+		steps_.push_back(fmt::format("taskset -cp {} {}", format_cpus(cpus), tid));
+		return {};
+	}
+	auto former = read_task(roots_, tid);
+	if (!former)
+		return {};
+	auto done = tasks_.set_cpus(tid, cpus);
+	if (!done && done.error().sys_errno == ESRCH)
+		return {};
+	if (!done)
+		return done;
+	undo_.push_back([this, tid, was = former->allowed]() -> Result<void> {
+		auto back = tasks_.set_cpus(tid, was);
+		if (!back && back.error().sys_errno == ESRCH)
+			return {};
+		return back;
+	});
+	return {};
+}
+
 std::vector<std::string> Changes::undo()
 {
 	std::vector<std::string> failures;

@@ -5,15 +5,13 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <sys/stat.h>
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
-#include <toml++/toml.h>
 #include <unistd.h>
 
 #include <dlgroup/cgroup.h>
 #include <dlgroup/fs.h>
 #include <dlgroup/wide.h>
+
+#include "toml.h"
 
 namespace dlgroup {
 
@@ -21,83 +19,6 @@ namespace {
 
 constexpr std::size_t kLargest = 1 << 20;
 constexpr const char *kBooks = "containers.json";
-
-// A table of the file; every key that is read is taken off the list, so that
-// what is left is unknown.
-class Table {
-public:
-	Table(const toml::table &table, std::string name) : table_(table), name_(std::move(name))
-	{
-		for (const auto &[key, node] : table)
-			left_.emplace(key.str(), node.source().begin.line);
-	}
-
-	tl::unexpected<Error> bad(const std::string &key, const std::string &reason) const
-	{
-		return bad_input(name_, key + ": " + reason);
-	}
-	const toml::node *take(const std::string &key)
-	{
-		left_.erase(key);
-		return table_.get(key);
-	}
-	Result<void> text(const std::string &key, std::string &into)
-	{
-		const auto *node = take(key);
-		if (!node)
-			return {};
-		if (!node->is_string())
-			return bad(key, "is not a text");
-		into = **node->as_string();
-		return {};
-	}
-	Result<void> number(const std::string &key, bool required, std::int64_t most, auto &into)
-	{
-		const auto *node = take(key);
-		if (!node)
-			return required ? Result<void>(bad(key, "is missing")) : Result<void>();
-		auto value = node->is_integer() ? **node->as_integer() : -1;
-		if (value < 0 || value > most)
-			return bad(key, fmt::format("is not a number from 0 to {}", most));
-		into = static_cast<std::remove_reference_t<decltype(into)>>(value);
-		return {};
-	}
-	Result<void> flag(const std::string &key, bool &into)
-	{
-		const auto *node = take(key);
-		if (!node)
-			return {};
-		if (!node->is_boolean())
-			return bad(key, "is neither true nor false");
-		into = **node->as_boolean();
-		return {};
-	}
-	// A time, as a text or at a place of an array.
-	Result<void> time(const std::string &key, const toml::node *node, microseconds &into)
-	{
-		if (!node)
-			return bad(key, "is missing");
-		if (!node->is_string())
-			return bad(key, "is not a time such as \"5ms\"");
-		auto time = parse_duration(**node->as_string());
-		auto us = time ? whole_microseconds(*time) : tl::unexpected(time.error());
-		if (!us)
-			return bad(key, us.error().object + ": " + us.error().reason);
-		into = *us;
-		return {};
-	}
-	Result<void> nothing_left() const
-	{
-		for (const auto &[key, line] : left_)
-			return bad_input(name_, fmt::format("line {}: unknown key '{}'", line, printable(key)));
-		return {};
-	}
-
-private:
-	const toml::table &table_;
-	std::string name_;
-	std::map<std::string, std::uint32_t> left_;
-};
 
 Result<void> read_periods(Table &table, Class &one)
 {
@@ -165,19 +86,6 @@ struct Entry {
 	std::uint64_t started = 0; // so that another process with its number is not it
 };
 
-// When a process was started, in ticks since boot; nothing if there is none.
-std::optional<std::uint64_t> started(const Roots &roots, pid_t pid)
-{
-	constexpr std::size_t kStart = 22 - 3; // proc(5), counted from after the name
-	auto stat = read_file(roots.proc / std::to_string(pid) / "stat");
-	if (!stat)
-		return std::nullopt;
-	auto fields = words(stat->substr(stat->rfind(')') + 1));
-	if (fields.size() <= kStart)
-		return std::nullopt;
-	return std::stoull(fields[kStart]);
-}
-
 bool has_number(const Roots &roots, const std::string &group)
 {
 	auto value = parse_rt_max(read_file(directory_of(roots, group) / "cpu.rt.max").value_or(""));
@@ -187,7 +95,7 @@ bool has_number(const Roots &roots, const std::string &group)
 bool counts(const Roots &roots, const Entry &entry)
 {
 	// crun with systemd makes a cgroup of its own below the scope.
-	return started(roots, entry.pid) == entry.started || has_number(roots, entry.cgroup) ||
+	return start_of(roots, entry.pid) == entry.started || has_number(roots, entry.cgroup) ||
 	       has_number(roots, entry.cgroup + "/container");
 }
 
@@ -236,15 +144,14 @@ const Class *Classes::find(const std::string &name) const
 
 Result<Classes> parse_classes(const std::string &text, const std::string &name)
 {
-	auto parsed = toml::parse(text);
+	auto parsed = parse_toml(text, name);
 	if (!parsed)
-		return bad_input(name, fmt::format("line {}: {}", parsed.error().source().begin.line,
-						   printable(std::string(parsed.error().description()))));
-	Table table(parsed.table(), name);
+		return tl::unexpected(parsed.error());
+	Table table(*parsed, name);
 	Classes classes;
 	if (auto done = table.text("runtime", classes.runtime); !done)
 		return tl::unexpected(done.error());
-	if (parsed.table().get("runtime") && !classes.runtime.starts_with("/"))
+	if (parsed->get("runtime") && !classes.runtime.starts_with("/"))
 		return table.bad("runtime", "is not the full path of a program");
 	if (const auto *node = table.take("class")) {
 		if (!node->is_table())
@@ -318,13 +225,9 @@ Result<std::optional<Ask>> judge(const Class &of, const OciContainer &container)
 Result<void> enter(const Roots &roots, const std::filesystem::path &state, const Class &of,
 		   const std::string &cgroup, const Ask &ask, pid_t pid)
 {
-	// An engine's umask may be 0.
-	mkdir(state.c_str(), 0755);
-	auto dir = Dir::open(state);
+	auto dir = Dir::make_own(state);
 	if (!dir)
 		return tl::unexpected(dir.error());
-	if (auto good = dir->check_written_by(geteuid()); !good)
-		return good;
 	if (auto done = dir->lock(); !done)
 		return done;
 	auto entries = read_books(*dir);
@@ -341,7 +244,7 @@ Result<void> enter(const Roots &roots, const std::filesystem::path &state, const
 			return tl::unexpected(online.error());
 		cpus = *online;
 	}
-	auto since = started(roots, pid);
+	auto since = start_of(roots, pid);
 	if (!since)
 		return fail(Status::failed, fmt::format("pid {}", pid), "no such process");
 	entries->push_back({of.name, cgroup, bandwidth(apply_request({}, ask.request)), cpus->size(), pid, *since});

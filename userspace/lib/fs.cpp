@@ -180,6 +180,19 @@ Result<Dir> Dir::open_strictly(const std::filesystem::path &path)
 	return dir;
 }
 
+Result<Dir> Dir::make_own(const std::filesystem::path &path, mode_t mode)
+{
+	// The umask of who calls us may be 0.
+	if (mkdir(path.c_str(), mode) && errno != EEXIST)
+		return system_error(path.string(), errno);
+	auto dir = Dir::open(path);
+	if (!dir)
+		return dir;
+	if (auto good = dir->check_written_by(geteuid()); !good)
+		return tl::unexpected(good.error());
+	return dir;
+}
+
 bool Dir::has(const std::string &name) const
 {
 	return faccessat(*fd_, name.c_str(), F_OK, 0) == 0;
@@ -247,12 +260,22 @@ Result<void> Dir::replace(const std::string &name, std::string_view text) const
 	if (!error && existed &&
 	    (fchown(*fd, old.st_uid, old.st_gid) || fchmod(*fd, old.st_mode & 07777)))
 		error = errno;
+	// A name must not come to the disk before what it stands for.
+	if (!error && fsync(*fd))
+		error = errno;
 	if (!error && renameat(*fd_, part.c_str(), *fd_, name.c_str()))
 		error = errno;
 	if (!error)
 		return {};
 	unlinkat(*fd_, part.c_str(), 0);
 	return system_error(object, error);
+}
+
+Result<void> Dir::remove(const std::string &name) const
+{
+	if (unlinkat(*fd_, name.c_str(), 0) && errno != ENOENT)
+		return system_error((path_ / name).string(), errno);
+	return {};
 }
 
 Result<void> Dir::lock() const

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <dlgroup/fs.h>
 
@@ -117,11 +118,16 @@ Result<Task> read_task(const Roots &roots, pid_t tid)
 	task.name = stat->substr(open + 1, close - open - 1);
 	auto rest = words(stat->substr(close + 1));
 	// proc(5): the third field is the first of these.
-	constexpr std::size_t kFlags = 9 - 3, kPriority = 40 - 3, kPolicy = 41 - 3;
+	constexpr std::size_t kFlags = 9 - 3, kStart = 22 - 3, kPriority = 40 - 3, kPolicy = 41 - 3;
 	if (rest.size() <= kPolicy)
 		return fail(Status::failed, fmt::format("pid {}", tid), "unreadable stat");
 	task.kernel_thread = std::stoul(rest[kFlags]) & kKernelThread;
 	task.policy = {std::stoi(rest[kPolicy]), std::stoi(rest[kPriority])};
+	task.started = std::stoull(rest[kStart]);
+	task.inner_tid = tid;
+	// One number for each pid namespace, its own last.
+	if (auto ids = words(field(*status, "NSpid")); !ids.empty())
+		task.inner_tid = to_pid(ids.back()).value_or(tid);
 	task.tgid = to_pid(field(*status, "Tgid")).value_or(tid);
 	if (auto cpus = parse_cpus(field(*status, "Cpus_allowed_list")))
 		task.allowed = *cpus;
@@ -158,6 +164,40 @@ std::vector<Task> all_tasks(const Roots &roots)
 	return tasks;
 }
 
+std::optional<std::uint64_t> start_of(const Roots &roots, pid_t pid)
+{
+	constexpr std::size_t kStart = 22 - 3;
+	auto stat = read_file(roots.proc / std::to_string(pid) / "stat");
+	if (!stat)
+		return std::nullopt;
+	auto fields = words(stat->substr(stat->rfind(')') + 1));
+	if (fields.size() <= kStart)
+		return std::nullopt;
+	return std::stoull(fields[kStart]);
+}
+
+nanoseconds cpu_time(const Roots &roots, pid_t tid)
+{
+	auto dir = roots.proc / std::to_string(tid);
+	// Exact, where the kernel has CONFIG_SCHED_INFO.
+	std::int64_t number = 0;
+	auto read = [&](const std::string &from) {
+		auto end = from.data() + from.size();
+		return std::from_chars(from.data(), end, number).ptr == end;
+	};
+	if (auto fields = words(read_file(dir / "schedstat").value_or(""));
+	    !fields.empty() && read(fields[0]))
+		return nanoseconds(number);
+	constexpr std::size_t kUser = 14 - 3, kSystem = 15 - 3;
+	auto stat = read_file(dir / "stat").value_or("");
+	auto fields = words(stat.substr(stat.rfind(')') + 1));
+	std::int64_t ticks = 0;
+	for (auto at : {kUser, kSystem})
+		if (fields.size() > at && read(fields[at]))
+			ticks += number;
+	return std::chrono::seconds(1) * ticks / sysconf(_SC_CLK_TCK);
+}
+
 Result<Policy> KernelTaskControl::get(pid_t tid)
 {
 	sched_param param{};
@@ -173,6 +213,20 @@ Result<void> KernelTaskControl::set(pid_t tid, const Policy &policy)
 	param.sched_priority = policy.priority;
 	if (sched_setscheduler(tid, policy.policy, &param) < 0)
 		return system_error(fmt::format("pid {}: {}", tid, name_policy(policy)), errno);
+	return {};
+}
+
+Result<void> KernelTaskControl::set_cpus(pid_t tid, const CpuSet &cpus)
+{
+	std::size_t count = cpus.empty() ? 1 : *cpus.rbegin() + 1;
+	auto size = CPU_ALLOC_SIZE(count);
+	std::unique_ptr<cpu_set_t, void (*)(cpu_set_t *)> mask(CPU_ALLOC(count),
+								[](cpu_set_t *set) { CPU_FREE(set); });
+	CPU_ZERO_S(size, mask.get());
+	for (auto cpu : cpus)
+		CPU_SET_S(cpu, size, mask.get());
+	if (sched_setaffinity(tid, size, mask.get()) < 0)
+		return system_error(fmt::format("pid {}: {}", tid, name_cpus(cpus)), errno);
 	return {};
 }
 

@@ -30,6 +30,7 @@ public:
 	Result<void> attach(const std::string &group, pid_t pid);
 	// A task that ended meanwhile is no failure.
 	Result<void> set_policy(pid_t tid, const Policy &policy);
+	Result<void> set_cpus(pid_t tid, const CpuSet &cpus); // nor here
 
 	void keep() { undo_.clear(); }
 	// What could not be put back, one sentence each.

@@ -40,6 +40,8 @@ Result<void> check_written_by(const RegularFile &file, const std::string &object
 
 class Dir {
 public:
+	// For state of ours: made if need be, and nobody else can have written it.
+	static Result<Dir> make_own(const std::filesystem::path &path, mode_t mode = 0755);
 	static Result<Dir> open(const std::filesystem::path &path);
 	// No part of the path is a symbolic link or leads out of where it begins.
 	static Result<Dir> open_strictly(const std::filesystem::path &path);
@@ -50,8 +52,10 @@ public:
 	Result<void> write(const std::string &name, std::string_view text) const;
 	// Nothing but a regular file of at most `limit` bytes.
 	Result<RegularFile> read_regular(const std::string &name, std::size_t limit) const;
-	// All of it or none, by rename(2); owner and mode stay as they are.
+	// All of it or none, by rename(2), whenever the machine stops; owner and mode stay as
+	// they are.
 	Result<void> replace(const std::string &name, std::string_view text) const;
+	Result<void> remove(const std::string &name) const; // a file; no error if there is none
 	Result<void> lock() const; // until the last copy is gone; others wait
 	// Nobody but this user can have written it or can write it.
 	Result<void> check_written_by(uid_t owner) const;

@@ -21,6 +21,7 @@ struct Roots {
 	std::filesystem::path cgroup;
 	std::filesystem::path proc = "/proc";
 	std::filesystem::path sys = "/sys";
+	std::filesystem::path run = "/run"; // state that lasts until the machine goes down
 	// Options that make a printed command work on the same tree.
 	std::string options;
 	// False for a tree that is no kernel's: only its files can be changed.
@@ -45,6 +46,8 @@ struct Task {
 	Policy policy;
 	bool kernel_thread = false;
 	CpuSet allowed;
+	std::uint64_t started = 0; // ticks since boot: another task with this id is not it
+	pid_t inner_tid = 0;       // as the task itself sees it, in its pid namespace
 
 	bool is_fifo_or_rr() const;
 	bool is_deadline() const;
@@ -57,13 +60,18 @@ Result<Task> read_task(const Roots &roots, pid_t tid);
 // Threads of a process, by /proc/PID/task; a process that ended has none.
 std::vector<pid_t> threads_of(const Roots &roots, pid_t pid);
 std::vector<Task> all_tasks(const Roots &roots);
+// When a process was started, in ticks since boot; nothing if there is none.
+std::optional<std::uint64_t> start_of(const Roots &roots, pid_t pid);
+// What a thread has run so far; 0 if it has ended.
+nanoseconds cpu_time(const Roots &roots, pid_t tid);
 
-// Changing a task's policy; a test puts its own in place of the kernel's.
+// Changing a task's policy and CPUs; a test puts its own in place of the kernel's.
 class TaskControl {
 public:
 	virtual ~TaskControl() = default;
 	virtual Result<Policy> get(pid_t tid) = 0;
 	virtual Result<void> set(pid_t tid, const Policy &policy) = 0;
+	virtual Result<void> set_cpus(pid_t tid, const CpuSet &cpus) = 0;
 	// Core-scheduling cookie; 0: none, or no core scheduling here.
 	virtual std::uint64_t core_cookie(pid_t tid) = 0;
 };
@@ -71,6 +79,7 @@ class KernelTaskControl : public TaskControl {
 public:
 	Result<Policy> get(pid_t tid) override;
 	Result<void> set(pid_t tid, const Policy &policy) override;
+	Result<void> set_cpus(pid_t tid, const CpuSet &cpus) override;
 	std::uint64_t core_cookie(pid_t tid) override;
 };
 

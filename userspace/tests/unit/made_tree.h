@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
@@ -73,6 +74,7 @@ public:
 		roots.cgroup = path("sys/fs/cgroup");
 		roots.proc = path("proc");
 		roots.sys = path("sys");
+		roots.run = path("run");
 		roots.options = "--root " + base();
 		roots.running = false;
 		return roots;
@@ -111,26 +113,70 @@ public:
 		      const std::string &group, const std::string &cpus = "0-1",
 		      bool kernel_thread = false)
 	{
-		auto stat = fmt::format("{} ({}) R 1 1 1 0 -1 {} ", tid, name,
-					kernel_thread ? 0x00200000 : 0);
+		Task task;
+		task.tid = task.tgid = task.inner_tid = tid;
+		task.name = name;
+		task.policy = {policy, priority};
+		task.cgroup = group;
+		task.allowed = *parse_cpus(cpus);
+		task.kernel_thread = kernel_thread;
+		add_task(task);
+	}
+	void add_task(const Task &task)
+	{
+		write_task(task);
+		for (const char *file : {"cgroup.procs", "cgroup.threads"}) {
+			auto list = list_of(task.cgroup, file);
+			if (task.tid == task.tgid || std::string(file) == "cgroup.threads")
+				write(list, read(list) + fmt::format("{}\n", task.tid));
+		}
+	}
+	// As it is now, in /proc only.
+	void write_task(const Task &task)
+	{
+		auto stat = fmt::format("{} ({}) R 1 1 1 0 -1 {} ", task.tid, task.name,
+					task.kernel_thread ? 0x00200000 : 0);
 		for (int field = 10; field < 40; field++)
-			stat += "0 ";
-		stat += fmt::format("{} {} 0 0 0\n", priority, policy);
-		auto status = fmt::format("Name:\t{}\nTgid:\t{}\nCpus_allowed_list:\t{}\n", name,
-					  tid, cpus);
-		for (const auto &base : {fmt::format("proc/{}", tid),
-					 fmt::format("proc/{}/task/{}", tid, tid)}) {
+			stat += fmt::format("{} ", field == 22 ? task.started : 0);
+		stat += fmt::format("{} {} 0 0 0\n", task.policy.priority, task.policy.policy);
+		auto status = fmt::format("Name:\t{}\nTgid:\t{}\nNSpid:\t{}\nCpus_allowed_list:\t{}\n",
+					  task.name, task.tgid,
+					  task.inner_tid == task.tid
+						  ? std::to_string(task.tid)
+						  : fmt::format("{}\t{}", task.tid, task.inner_tid),
+					  format_cpus(task.allowed));
+		for (const auto &base : {fmt::format("proc/{}", task.tid),
+					 fmt::format("proc/{}/task/{}", task.tgid, task.tid)}) {
 			write(base + "/stat", stat);
 			write(base + "/status", status);
-			write(base + "/cgroup", "0::" + group + "\n");
+			write(base + "/cgroup", "0::" + task.cgroup + "\n");
 		}
+	}
+	void move_task(Task task, const std::string &group)
+	{
 		for (const char *file : {"cgroup.procs", "cgroup.threads"}) {
-			auto list = "sys/fs/cgroup" + (group == "/" ? "" : group) + "/" + file;
-			write(list, read(list) + fmt::format("{}\n", tid));
+			auto list = list_of(task.cgroup, file);
+			std::string left;
+			for (const auto &line : lines(read(list)))
+				if (line != std::to_string(task.tid))
+					left += line + "\n";
+			write(list, left);
 		}
+		task.cgroup = group;
+		add_task(task);
+	}
+	void remove_task(const Task &task)
+	{
+		std::filesystem::remove_all(path(fmt::format("proc/{}", task.tid)));
+		std::filesystem::remove_all(path(fmt::format("proc/{}/task/{}", task.tgid, task.tid)));
 	}
 
 private:
+	static std::string list_of(const std::string &group, const std::string &file)
+	{
+		return "sys/fs/cgroup" + (group == "/" ? "" : group) + "/" + file;
+	}
+
 	std::filesystem::path base_;
 };
 
@@ -152,14 +198,26 @@ public:
 			return tl::unexpected<Error>(
 				Error{Status::failed, "pid", "refused", EPERM, nullptr});
 		auto task = read_task(tree_.roots(), tid);
-		for (const char *file : {"cgroup.procs", "cgroup.threads"}) {
-			auto list = "sys/fs/cgroup" + (task->cgroup == "/" ? "" : task->cgroup) +
-				    "/" + file;
-			auto before = tree_.read(list);
-			tree_.add_task(tid, task->name, policy.policy, policy.priority,
-				       task->cgroup, format_cpus(task->allowed));
-			tree_.write(list, before);
-		}
+		if (!task)
+			return gone();
+		task->policy = policy;
+		tree_.write_task(*task);
+		calls.push_back(fmt::format("policy {} {}", tid, name_policy(policy)));
+		after_call();
+		return {};
+	}
+	Result<void> set_cpus(pid_t tid, const CpuSet &cpus) override
+	{
+		auto task = read_task(tree_.roots(), tid);
+		if (!task)
+			return gone();
+		task->allowed = intersect(cpus, *parse_cpus("0-1"));
+		if (task->allowed.empty())
+			return tl::unexpected<Error>(
+				Error{Status::failed, "pid", "invalid", EINVAL, nullptr});
+		tree_.write_task(*task);
+		calls.push_back(fmt::format("cpus {} {}", tid, format_cpus(cpus)));
+		after_call();
 		return {};
 	}
 	std::uint64_t core_cookie(pid_t tid) override
@@ -170,8 +228,14 @@ public:
 
 	pid_t refused = 0;
 	pid_t cookie_of = 0;
+	std::vector<std::string> calls;
+	std::function<void()> after_call = [] {};
 
 private:
+	static tl::unexpected<Error> gone()
+	{
+		return tl::unexpected<Error>(Error{Status::failed, "pid", "gone", ESRCH, nullptr});
+	}
 	MadeTree &tree_;
 };
 
@@ -194,28 +258,29 @@ public:
 			return tl::unexpected<Error>(
 				Error{Status::failed, "pid", "refused", EINVAL, nullptr});
 		moves.push_back(fmt::format("{} {}", pid, group));
-		auto task = read_task(tree_.roots(), pid);
-		for (const char *file : {"cgroup.procs", "cgroup.threads"}) {
-			auto list = "sys/fs/cgroup" + (task->cgroup == "/" ? "" : task->cgroup) +
-				    "/" + file;
-			std::string left;
-			for (const auto &line : lines(tree_.read(list)))
-				if (line != std::to_string(pid))
-					left += line + "\n";
-			tree_.write(list, left);
-		}
-		tree_.add_task(pid, task->name, task->policy.policy, task->policy.priority,
-			       group, format_cpus(task->allowed));
+		if (!read_task(tree_.roots(), pid))
+			return tl::unexpected<Error>(
+				Error{Status::failed, "pid", "gone", ESRCH, nullptr});
+		if (!std::filesystem::exists(tree_.path("sys/fs/cgroup" + group)))
+			return tl::unexpected<Error>(
+				Error{Status::failed, group, "not there", ENOENT, nullptr});
+		for (auto tid : threads_of(tree_.roots(), pid))
+			if (auto task = read_task(tree_.roots(), tid))
+				tree_.move_task(*task, group);
+		after_move();
 		return {};
 	}
 	Result<void> attach_thread(const std::string &group, pid_t tid) override
 	{
 		moves.push_back(fmt::format("thread {} {}", tid, group));
+		if (auto task = read_task(tree_.roots(), tid))
+			tree_.move_task(*task, group);
 		return {};
 	}
 
 	pid_t refused = 0;
 	std::vector<std::string> moves;
+	std::function<void()> after_move = [] {};
 
 private:
 	MadeTree &tree_;

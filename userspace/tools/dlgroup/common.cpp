@@ -71,6 +71,7 @@ Result<Roots> find_roots(const Options &options)
 		roots.proc = base / "proc";
 		roots.sys = base / "sys";
 		roots.cgroup = base / "sys/fs/cgroup";
+		roots.run = base / "run";
 		roots.options = "--root " + options.root;
 		roots.running = false;
 	}
@@ -333,6 +334,15 @@ Error explain_refusal(const Context &context, const std::string &group,
 
 } // namespace
 
+std::string former_cpus(const Dir &group)
+{
+	auto cpus = trimmed(group.read("cpuset.cpus").value_or(""));
+	// The list of a group with tasks cannot become empty again: all that it had.
+	if (cpus.empty() && group.read("cgroup.events").value_or("").starts_with("populated 1"))
+		cpus = trimmed(group.read("cpuset.cpus.effective").value_or(""));
+	return cpus;
+}
+
 Result<void> reserve(const Context &context, Changes &changes, const std::string &group,
 		     const Request &request, const std::optional<CpuSet> &cpus)
 {
@@ -341,11 +351,7 @@ Result<void> reserve(const Context &context, Changes &changes, const std::string
 		auto dir = Dir::open(directory_of(context.roots, group));
 		if (!dir)
 			return tl::unexpected(dir.error());
-		old_cpus = trimmed(dir->read("cpuset.cpus").value_or(""));
-		// The list of a group with tasks cannot become empty again: all that it had.
-		if (old_cpus.empty() &&
-		    dir->read("cgroup.events").value_or("").starts_with("populated 1"))
-			old_cpus = trimmed(dir->read("cpuset.cpus.effective").value_or(""));
+		old_cpus = former_cpus(*dir);
 		auto text = dir->read("cpu.rt.max");
 		if (!text && text.error().sys_errno == ENOENT)
 			return fail(Status::unsupported, group,

@@ -97,6 +97,8 @@ int print_steps(const Changes &changes, bool json);
 // Undoes, saying what could not be put back, and hands the error on.
 tl::unexpected<Error> roll_back(Changes &changes, Error error);
 
+// What cpuset.cpus can be put back to.
+std::string former_cpus(const Dir &group);
 // The steps of set and run, each undone by `changes` if a later one fails.
 Result<void> enable_controllers(const Tree &tree, Changes &changes, const std::string &group,
 				bool cpuset);
