@@ -11,7 +11,8 @@ _dlgroup_groups()
 
 _dlgroup()
 {
-	local verbs='set show list rm run attach detach features doctor check design simulate gen'
+	local verbs='set show list rm run attach detach vm features doctor check design simulate gen'
+	local vm_verbs='attach detach show list run'
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
 	local policy='--fifo --rr'
@@ -30,7 +31,11 @@ _dlgroup()
 			[[ $cur == -* ]] && COMPREPLY=()
 			return
 		fi
-		[[ -z $verb && " $verbs " == *" $word "* ]] && verb=$word
+		if [[ -z $verb && " $verbs " == *" $word "* ]]; then
+			verb=$word
+		elif [[ $verb == vm && " $vm_verbs " == *" $word "* ]]; then
+			verb="vm $word"
+		fi
 	done
 
 	case $verb in
@@ -39,6 +44,8 @@ _dlgroup()
 	attach) options+=" $policy --dry-run" ;;
 	detach | rm) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
+	'vm attach' | 'vm run') options+=" $reservation --profile --dry-run" ;;
+	'vm detach') options+=' --dry-run' ;;
 	check) options+=" $question --runtime --sensitivity --plot" ;;
 	design) options+=" $question --overhead" ;;
 	simulate) options+=" $model --runtime --duration --supply --releases --gantt" ;;
@@ -50,7 +57,7 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
 		;;
-	--plan | --gantt | --plot)
+	--plan | --gantt | --plot | --profile)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -92,6 +99,10 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
 	elif [ -z "$verb" ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur")
+	elif [ "$verb" = vm ]; then
+		mapfile -t COMPREPLY < <(compgen -W "$vm_verbs" -- "$cur")
+	elif [[ $verb == 'vm '* && $prev == "${verb#vm }" && " attach detach show " == *" $prev "* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(pgrep -d ' ' '^qemu-' 2>/dev/null)" -- "$cur")
 	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")
 	elif [[ " check design simulate " == *" $verb "* ]]; then

@@ -283,7 +283,7 @@ TEST_F(Cli, BadInput)
 		     {"set /a 0 --fifo 1", 2, "runtime 0 forbids FIFO/RR"},
 		     {"set /a 5ms/20ms --cpus 3-1", 2, "'3-1': not a list of CPUs"},
 		     {"set /a 5ms/20ms --fifo 1", 2, "--root: tasks of another tree"},
-		     {"set /a 5ms/20ms -- ls", 2, "only run takes a command"},
+		     {"set /a 5ms/20ms -- ls", 2, "only run and vm run take a command"},
 		     {"set /a 5ms/20ms extra", 2, "usage: "},
 		     {"set /a 5ms/20ms --plan x", 2, "RES excludes --plan"},
 		     {"set /a --runtime 5ms --plan x", 2, "--runtime excludes --plan"},
@@ -812,19 +812,35 @@ protected:
 		for (const auto &verb : verbs_) {
 			auto own = shell(made_, DLGROUP_COMMAND " " + verb + " --help").out;
 			// The help of an option may name others: only line starts count.
-			own_[verb] = options_in(own, "\n  (?:-h,)?(--[a-z-]+)");
-			own_[verb].erase("--help");
+			auto inner = own.find("Subcommands:");
+			if (inner != own.npos) {
+				for (const auto &name : options_in(own.substr(inner), "\n  ([a-z]+) "))
+					add_verb(verb + " " + name);
+				inner_[verb] = options_in(own.substr(inner), "\n  ([a-z]+) ");
+				continue;
+			}
+			add_verb(verb);
 		}
 	}
 
+	void add_verb(const std::string &verb)
+	{
+		auto own = shell(made_, DLGROUP_COMMAND " " + verb + " --help").out;
+		own_[verb] = options_in(own, "\n  (?:-h,)?(--[a-z-]+)");
+		own_[verb].erase("--help");
+	}
+
 	Options global_, verbs_;
-	std::map<std::string, Options> own_;
+	std::map<std::string, Options> own_;   // by verb, such as "set" and "vm attach"
+	std::map<std::string, Options> inner_; // the verbs below one
 };
 
 TEST_F(InStep, HelpNamesEveryVerb)
 {
 	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "rm", "run", "attach", "detach",
-				   "features", "doctor", "check", "design", "gen", "simulate"}));
+				   "vm", "features", "doctor", "check", "design", "gen", "simulate"}));
+	EXPECT_EQ(inner_, (std::map<std::string, Options>{
+				  {"vm", {"attach", "detach", "show", "list", "run"}}}));
 	EXPECT_EQ(global_, (Options{"--help", "--version", "--json", "--root", "--cgroup-root"}));
 	EXPECT_EQ(own_["attach"], (Options{"--fifo", "--rr", "--dry-run"}));
 	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --version").status, 0);
@@ -841,7 +857,7 @@ TEST_F(InStep, ManualPage)
 		auto part = synopsis.substr(at, next == synopsis.npos ? next : next - at);
 		at = next;
 		std::smatch verb;
-		ASSERT_TRUE(std::regex_search(part, verb, std::regex("\\.Cm ([a-z]+)"))) << part;
+		ASSERT_TRUE(std::regex_search(part, verb, std::regex("\\.Cm ([a-z]+(?: [a-z]+)?)"))) << part;
 		for (const auto &option : options_in(part, "Fl (-[a-z-]+)"))
 			told[verb[1]].insert("-" + option);
 		told[verb[1]];
@@ -870,13 +886,17 @@ TEST_F(InStep, Completion)
 	};
 	EXPECT_EQ(complete("dlgroup \"\"", 1), verbs_);
 	EXPECT_EQ(complete("dlgroup --", 1), global_);
-	for (const auto &verb : verbs_) {
-		auto expected = own_[verb];
+	for (const auto &[verb, names] : inner_)
+		EXPECT_EQ(complete("dlgroup " + verb + " \"\"", 2), names) << verb;
+	for (const auto &[verb, options] : own_) {
+		auto expected = options;
 		expected.insert(global_.begin(), global_.end());
-		EXPECT_EQ(complete("dlgroup " + verb + " --", 2), expected) << verb;
+		auto at = 2 + static_cast<int>(std::count(verb.begin(), verb.end(), ' '));
+		EXPECT_EQ(complete("dlgroup " + verb + " --", at), expected) << verb;
 	}
 	// After "--" it is the command that is completed, not we.
 	EXPECT_EQ(complete("dlgroup run 5ms/20ms -- --", 4), Options{""});
+	EXPECT_EQ(complete("dlgroup vm run 5ms/20ms -- --", 5), Options{""});
 }
 
 } // namespace

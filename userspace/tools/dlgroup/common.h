@@ -37,6 +37,7 @@ struct Options {
 	bool headroom = false;
 	std::vector<pid_t> pids;
 	std::vector<std::string> command;
+	std::string profile;
 	// For the analysis.
 	std::string file;
 	std::string scheduler;
@@ -116,6 +117,11 @@ Result<int> list(const Context &context);
 Result<int> run(const Context &context);
 Result<int> attach(const Context &context);
 Result<int> detach(const Context &context);
+Result<int> vm_attach(const Context &context);
+Result<int> vm_show(const Context &context);
+Result<int> vm_detach(const Context &context);
+Result<int> vm_list(const Context &context);
+Result<int> vm_run(const Context &context);
 Result<int> features(const Context &context);
 Result<int> doctor(const Context &context);
 // These look at no kernel and no cgroup.

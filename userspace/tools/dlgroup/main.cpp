@@ -25,9 +25,10 @@ private:
 	using OfflineVerb = Result<int> (*)(const Options &);
 
 	template <class Function>
-	CLI::App *verb(const char *name, const char *help, Function function)
+	CLI::App *verb(const char *name, const char *help, Function function,
+		       CLI::App *above = nullptr)
 	{
-		auto *sub = app_.add_subcommand(name, help);
+		auto *sub = (above ? above : &app_)->add_subcommand(name, help);
 		sub->fallthrough(); // --json and the like may stand anywhere
 		sub->callback([this, function] {
 			if constexpr (std::is_convertible_v<Function, Verb>)
@@ -88,6 +89,20 @@ private:
 			->check(CLI::Range(1, 65536));
 		sub->add_flag("--explain", options_.explain, "tell the reasoning");
 	}
+	void add_guest(CLI::App *sub)
+	{
+		sub->add_option("VM", options_.target,
+				"process id, qmp:PATH of the QMP socket, /path of the cgroup, or "
+				"name of the domain")
+			->required();
+	}
+	void add_profile(CLI::App *sub)
+	{
+		sub->add_option("--profile", options_.profile,
+				"policies and CPUs of the classes of threads, as TOML")
+			->type_name("FILE");
+	}
+	void add_vm_verbs();
 	void add_dry_run(CLI::App *sub)
 	{
 		sub->add_flag("--dry-run", options_.dry_run,
@@ -156,6 +171,8 @@ CommandLine::CommandLine()
 		->check(CLI::PositiveNumber);
 	add_dry_run(detach_verb);
 
+	add_vm_verbs();
+
 	verb("features", "tell what the running kernel can do", features);
 
 	add_target(verb("doctor", "find what would spoil a guarantee, and how to mend it",
@@ -208,6 +225,33 @@ CommandLine::CommandLine()
 	gen_verb->add_option("--seed", options_.seed, "which of all sets it is (default: 1)");
 }
 
+void CommandLine::add_vm_verbs()
+{
+	auto *vm = app_.add_subcommand("vm", "give virtual machines of QEMU reservations");
+	vm->require_subcommand(1);
+	vm->fallthrough();
+
+	auto *attach_verb = verb("attach", "give a running guest a reservation, and its threads their policies",
+				 vm_attach, vm);
+	add_guest(attach_verb);
+	add_reservation(attach_verb);
+	add_profile(attach_verb);
+	add_dry_run(attach_verb);
+
+	auto *detach_verb = verb("detach", "put an attached guest back as it was", vm_detach, vm);
+	add_guest(detach_verb);
+	add_dry_run(detach_verb);
+
+	add_guest(verb("show", "tell a guest's threads, reservation and usage", vm_show, vm));
+	verb("list", "list the guests of this machine", vm_list, vm);
+
+	auto *run_verb = verb("run", "start QEMU in a reservation: vm run RES [options] -- QEMU ...", vm_run,
+			      vm);
+	add_reservation(run_verb);
+	add_profile(run_verb);
+	add_dry_run(run_verb);
+}
+
 std::optional<int> CommandLine::parse(std::vector<std::string> arguments)
 {
 	// What follows "--" belongs to the command that is run.
@@ -226,8 +270,8 @@ std::optional<int> CommandLine::parse(std::vector<std::string> arguments)
 		return report({Status::bad_input, "usage",
 			       std::string(error.what()) + " (dlgroup --help)", 0, nullptr}, json);
 	}
-	if (has_command && function_ != run)
-		return report({Status::bad_input, "usage", "only run takes a command after --",
+	if (has_command && function_ != run && function_ != vm_run)
+		return report({Status::bad_input, "usage", "only run and vm run take a command after --",
 			       0, nullptr}, options_.json);
 	return std::nullopt;
 }
