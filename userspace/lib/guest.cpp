@@ -58,7 +58,8 @@ void classify(GuestThread &thread, pid_t leader, const std::optional<QmpThreads>
 	// QEMU names its threads with debug-threads=on only, the kernel always.
 	if (auto number = vcpu_of_name(name))
 		return is(ThreadClass::vcpu, *number);
-	if (name.starts_with("IO "))
+	// IO mon_iothread serves the monitor, and no device.
+	if (name.starts_with("IO ") && name != "IO mon_iothread")
 		return is(ThreadClass::iothread, name.substr(3));
 	if (name == "worker" || name.starts_with("iou-"))
 		return is(ThreadClass::worker, name == "worker" ? "" : name);

@@ -177,8 +177,10 @@ TEST_F(GuestTest, ThreadsAreToldApartByTheirNames)
 	add_thread(1010, "CPU 10/TCG", "/user");
 	add_thread(1011, "ALL CPUs/TCG", "/user");
 	add_thread(1012, "CPU x/KVM", "/user");
+	add_thread(1013, "IO mon_iothread", "/user");
 	EXPECT_TRUE(classes({}).starts_with("vcpu 0 1003\nvcpu 1 1004\nvcpu 10 1010\nvcpu all 1011\nmain  1000\n"));
 	EXPECT_NE(classes({}).find("other CPU x/KVM 1012"), std::string::npos);
+	EXPECT_NE(classes({}).find("other IO mon_iothread 1013"), std::string::npos);
 }
 
 TEST_F(GuestTest, QmpIdsCountMoreThanNames)
