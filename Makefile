@@ -10,6 +10,7 @@ help:
 	@echo 'make test        run the tests that decide (about 45 minutes the first time)'
 	@echo 'make test-debug  run the suite on a kernel with lockdep, KASAN and kmemleak'
 	@echo 'make test-all    both, and the own selftests of the kernel, with the feature and without'
+	@echo 'make perf        measure what reservations cost; passes and fails nothing'
 	@echo 'make check       the checks that need no kernel'
 	@echo
 	@echo 'make deps        install with apt what is missing'
@@ -43,12 +44,17 @@ test-debug: deps
 test-all: deps
 	scripts/test all more debug
 
+perf: deps
+	scripts/kernel build on without
+	scripts/kernel suite
+	scripts/perf
+
 check: deps
 	scripts/test check
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help deps kernel tools suite demo test test-debug test-all check clean
+.PHONY: help deps kernel tools suite demo test test-debug test-all perf check clean
 # Stages use all CPUs themselves.
 .NOTPARALLEL:

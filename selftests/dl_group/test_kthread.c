@@ -131,6 +131,12 @@ static u64 sum_cpu_ns(const pid_t *pids, int n)
 	return sum;
 }
 
+/* What they are given of each period of 10 ms: less than they would use. */
+static u64 budget(void)
+{
+	return lane_tight ? USEC(500) : MSEC(2);
+}
+
 /*
  * The threads have work: the group is charged for what they use, and they get
  * what is reserved and no more, if they would use it up.
@@ -139,9 +145,14 @@ static void check_served(const char *g, const pid_t *pids, int n, u64 runtime, u
 			 u64 length)
 {
 	u64 before = sum_cpu_ns(pids, n), charged = g_stat(g, "usage_usec"), start = now_ns();
-	u64 used;
+	u64 end = start + patience(MSEC(3000)), used;
 
-	sleep_ns(length);
+	/* Where the host disturbs they may have to pay back for long, first. */
+	do {
+		start = now_ns();
+		sleep_ns(length);
+		used = sum_cpu_ns(pids, n) - before;
+	} while (!used && now_ns() < end);
 	length = now_ns() - start;
 	used = sum_cpu_ns(pids, n) - before;
 	charged = g_stat(g, "usage_usec") - charged;
@@ -254,7 +265,7 @@ static int set_threaded(bool on)
 }
 
 /* Of the interface, in a group "net", on one CPU. */
-static pid_t napi_thread(const char *max)
+static pid_t napi_thread(u64 runtime, u64 period)
 {
 	char prefix[64];
 	pid_t pid;
@@ -264,7 +275,7 @@ static pid_t napi_thread(const char *max)
 	snprintf(prefix, sizeof(prefix), "napi/%s-", tap_name);
 	pid = wait_thread(prefix);
 	g_make("net");
-	g_set("net", "%s", max);
+	g_set("net", "%llu %llu", runtime / NSEC_PER_USEC, period / NSEC_PER_USEC);
 	must(set_cpu(pid, cpus[0]));
 	must(g_attach("net", pid));
 	must(set_policy(pid, SCHED_FIFO, 50));
@@ -274,17 +285,17 @@ static pid_t napi_thread(const char *max)
 static void napi_served(void)
 {
 	struct task flood = { .cpu = cpus[0], .fn = tap_flood };
-	pid_t pid = napi_thread("500 10000");
+	pid_t pid = napi_thread(budget(), MSEC(10));
 
 	task_start(&flood);
 	wait_count(&flood, 100, MSEC(2000));
 	wait_throttled("net", cpus[0]);
-	check_served("net", &pid, 1, USEC(500), MSEC(10), MSEC(500));
+	check_served("net", &pid, 1, budget(), MSEC(10), MSEC(500));
 
 	/* Its interrupts done without it for a while: it is the same, and still in. */
 	must(set_threaded(false));
 	must(set_threaded(true));
-	check_served("net", &pid, 1, USEC(500), MSEC(10), MSEC(200));
+	check_served("net", &pid, 1, budget(), MSEC(10), MSEC(200));
 	task_finish(&flood, MSEC(10));
 	must(set_policy(pid, SCHED_OTHER, 0));
 	check_home("net", &pid, 1);
@@ -298,7 +309,7 @@ static void napi_served(void)
 static void napi_lends(void)
 {
 	struct task send = { .cpu = cpus[0], .policy = SCHED_FIFO, .prio = 5, .fn = tap_send };
-	pid_t pid = napi_thread("10000 500000");
+	pid_t pid = napi_thread(MSEC(10), MSEC(500));
 	u64 throttled;
 
 	task_start(&send);
@@ -469,7 +480,7 @@ static void vhost_served(bool fork_owner)
 	ring->fork_owner = fork_owner;
 	tap_open(0);
 	g_make("vm");
-	g_set("vm", "500 10000");
+	g_set("vm", "%llu 10000", budget() / NSEC_PER_USEC);
 	task_start(&owner);
 	while (!ring->ready) {
 		expect(now_ns() < end && !task_reaped(&owner, 0), "no virtual machine");
@@ -490,8 +501,12 @@ static void vhost_served(bool fork_owner)
 
 	task_start(&kick);
 	wait_throttled("vm", cpus[0]);
-	check_served("vm", &pid, 1, USEC(500), MSEC(10), MSEC(500));
-	expect(*(volatile __u16 *)&ring->used.idx, "nothing was sent");
+	check_served("vm", &pid, 1, budget(), MSEC(10), MSEC(500));
+	end = now_ns() + patience(MSEC(3000));
+	while (!*(volatile __u16 *)&ring->used.idx) {
+		expect(now_ns() < end, "nothing was sent");
+		sleep_ms(1);
+	}
 	task_finish(&kick, MSEC(10));
 	task_finish(&owner, MSEC(10));
 	g_rmdir("vm");
