@@ -118,6 +118,7 @@ s64 file_read_s64(const char *path);
 extern char cgroup_root[PATH_MAX];
 extern char cgroup_top[PATH_MAX];
 #define TOP_NAME	"dl_group_test"
+void find_cgroups(void);		/* the root, with its controllers, or skip all */
 
 const char *g_path(const char *g, const char *file);
 void g_make(const char *g);
@@ -203,6 +204,8 @@ struct task {
 
 #define ANY_CPU	(-1)
 
+void *share(size_t size);		/* zeroed memory, seen by children, too */
+void futex(atomic_int *word, int op, int value);
 void task_share(struct task *t);	/* maps its shm, if it must be known before */
 void task_prepare(struct task *t);	/* in place, waiting for tasks_go() */
 void tasks_go(void);

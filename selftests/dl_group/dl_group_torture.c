@@ -568,14 +568,6 @@ static void run_worker(void)
 	}
 }
 
-static void *share(size_t size)
-{
-	void *shm = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	expect(shm != MAP_FAILED, "mmap: %s", strerror(errno));
-	return shm;
-}
-
 static void share_chaos(void)
 {
 	pthread_mutexattr_t attr;
@@ -979,12 +971,7 @@ static int find_op(const char *name)
 static void find_machine(void)
 {
 	find_cpus();
-	if (cg_find_unified_root(cgroup_root, sizeof(cgroup_root), NULL))
-		ksft_exit_skip("no cgroup2 is mounted\n");
-	snprintf(cgroup_top, sizeof(cgroup_top), "%.2048s/" TOP_NAME, cgroup_root);
-	if (cg_write(cgroup_root, "cgroup.subtree_control", "+cpu") ||
-	    cg_write(cgroup_root, "cgroup.subtree_control", "+cpuset"))
-		ksft_exit_skip("needs the cpu and cpuset controllers\n");
+	find_cgroups();
 	if (access(HEADROOM, R_OK))
 		ksft_exit_skip("needs CONFIG_DL_GROUP_SCHED, CONFIG_SCHED_DEBUG and debugfs\n");
 }

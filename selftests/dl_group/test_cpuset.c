@@ -47,6 +47,29 @@ static void change_throttled(void)
 	check_alive(&t);
 }
 
+/* One for which there is no room does not keep out another for which there is. */
+static void refused_leaves_room(void)
+{
+	u64 runtime, period;
+
+	g_make("big");
+	g_make("small");
+	g_make("there");
+	must(g_write("big", "cpuset.cpus", "%d", cpus[0]));
+	must(g_write("small", "cpuset.cpus", "%d", cpus[0]));
+	must(g_write("there", "cpuset.cpus", "%d", cpus[1]));
+	g_set("big", "60000 100000");
+	g_set("small", "20000 100000");
+	g_set("there", "50000 100000");
+	must(g_write("big", "cpuset.cpus", "%d-%d", cpus[0], cpus[1]));
+	must(g_write("small", "cpuset.cpus", "%d-%d", cpus[0], cpus[1]));
+	expect(g_own_runtime("big", cpus[1], &runtime, &period) && runtime == 0,
+	       "%llu us on CPU %d where they do not fit", runtime, cpus[1]);
+	expect(g_own_runtime("small", cpus[1], &runtime, &period) && runtime == 20000,
+	       "%llu us on CPU %d where 20000 fit", runtime, cpus[1]);
+	expect_group_bw(cpus[1], util(50, 100) + util(20, 100), "there and small");
+}
+
 /* No room on the new CPU: the change is made, the server comes when it fits. */
 static void grow_without_room(void)
 {
@@ -722,6 +745,8 @@ const struct dl_group_test cpuset_tests[] = {
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = change_throttled },
 	{ "grow_without_room", "cpuset", "a new CPU without room has no server until it fits",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = grow_without_room },
+	{ "refused_leaves_room", "cpuset", "a group that does not fit keeps out none that does",
+	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = refused_leaves_room },
 	{ "fair_server_makes_room", "cpuset", "nor until the fair server has made room for it",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = fair_server_makes_room },
 	{ "deadline_makes_room", "cpuset", "nor until a SCHED_DEADLINE task has made room for it",

@@ -117,6 +117,17 @@ static pid_t wait_thread(const char *prefix)
 	return pid;
 }
 
+/* A new thread of the kernel can be moved once it has begun: cgroup_kthread_ready(). */
+static void attach_new(const char *g, pid_t pid)
+{
+	u64 end = now_ns() + patience(MSEC(1000));
+	int ret;
+
+	while ((ret = g_attach(g, pid)) == -EINVAL && now_ns() < end)
+		sleep_ms(1);
+	expect(!ret, "thread %d cannot be moved: %s", pid, strerror(-ret));
+}
+
 /* Of threads, whose clocks are their process's alone to read. */
 static u64 sum_cpu_ns(const pid_t *pids, int n)
 {
@@ -277,7 +288,7 @@ static pid_t napi_thread(u64 runtime, u64 period)
 	g_make("net");
 	g_set("net", "%llu %llu", runtime / NSEC_PER_USEC, period / NSEC_PER_USEC);
 	must(set_cpu(pid, cpus[0]));
-	must(g_attach("net", pid));
+	attach_new("net", pid);
 	must(set_policy(pid, SCHED_FIFO, 50));
 	return pid;
 }
@@ -548,7 +559,7 @@ static void pit_served(void)
 	g_make("vm");
 	g_set("vm", "500 10000");
 	must(set_cpu(pid, cpus[0]));
-	must(g_attach("vm", pid));
+	attach_new("vm", pid);
 	must(set_policy(pid, SCHED_FIFO, 20));
 
 	/* A rate generator at 1 kHz. */

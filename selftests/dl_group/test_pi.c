@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "dl_group_test.h"
@@ -386,6 +387,49 @@ static void new_owner(void)
 	given_to_throttled(true);
 }
 
+/* Waits for the lock for a while, then goes on without. */
+static void impatient(struct task_shm *shm, void *arg)
+{
+	struct timespec until;
+
+	(void)arg;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += 100000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	shm->err = pthread_mutex_timedlock(&lock->mutex[0], &until);
+	shm->value = 1;
+	plain_hog(shm, NULL);
+}
+
+/* Who has given up waiting is on its way to no lock. */
+static void gives_up_waiting(void)
+{
+	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
+			  .fn = impatient };
+	struct task burns = { .group = "a", .policy = SCHED_FIFO, .prio = 5, .cpu = cpus[0] };
+	u64 before, got;
+
+	g_make("a");
+	g_set("a", "2000 1000000");
+	lock_map();
+	must(-pthread_mutex_lock(&lock->mutex[0]));
+	task_start(&t);
+	sleep_ms(20);
+	task_start(&burns);
+	wait_throttled("a", cpus[0]);
+	expect(!t.shm->value, "it does not wait");
+	before = task_cpu_ns(t.pid);
+	sleep_ms(300);
+	got = task_cpu_ns(t.pid) - before;
+	expect(got <= slack_ns(USEC(500)), "it ran for %llu ns without budget", got);
+	wait_for(&t.shm->value);
+	expect(t.shm->err == ETIMEDOUT, "it got the lock: %llu", (u64)t.shm->err);
+	must(-pthread_mutex_unlock(&lock->mutex[0]));
+}
+
 const struct dl_group_test pi_tests[] = {
 	{ "waiter_outside", "pi", "a throttled owner runs for a waiter outside",
 	  .run = waiter_outside },
@@ -405,6 +449,8 @@ const struct dl_group_test pi_tests[] = {
 	  .run = waiter_gives_up },
 	{ "contended_inside", "pi", "tasks of one group that fight for a lock gain nothing",
 	  .run = contended_inside },
+	{ "gives_up_waiting", "pi", "a throttled task that stops waiting for a lock is no better",
+	  .run = gives_up_waiting },
 	{ "pending_owner", "pi", "a throttled task that is given the lock comes and takes it",
 	  .run = pending_owner },
 	{ "new_owner", "pi", "and runs for those who waited behind it", .run = new_owner },

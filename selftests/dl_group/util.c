@@ -32,6 +32,16 @@ void test_fail(const char *file, int line, const char *fmt, ...)
 	_exit(KSFT_FAIL);
 }
 
+void find_cgroups(void)
+{
+	if (cg_find_unified_root(cgroup_root, sizeof(cgroup_root), NULL))
+		ksft_exit_skip("no cgroup2 is mounted\n");
+	snprintf(cgroup_top, sizeof(cgroup_top), "%.2048s/" TOP_NAME, cgroup_root);
+	if (cg_write(cgroup_root, "cgroup.subtree_control", "+cpu") ||
+	    cg_write(cgroup_root, "cgroup.subtree_control", "+cpuset"))
+		ksft_exit_skip("needs the cpu and cpuset controllers\n");
+}
+
 void test_skip(const char *fmt, ...)
 {
 	va_list args;

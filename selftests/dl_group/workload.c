@@ -118,12 +118,12 @@ int wait_exit(pid_t pid)
 static int nr_prepared;
 static atomic_int *go;		/* of the tasks that are being prepared */
 
-static void futex(atomic_int *word, int op, int value)
+void futex(atomic_int *word, int op, int value)
 {
 	syscall(SYS_futex, (int *)word, op, value, NULL, NULL, 0);
 }
 
-static void *share(size_t size)
+void *share(size_t size)
 {
 	void *shm = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 

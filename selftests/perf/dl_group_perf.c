@@ -16,7 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -56,20 +55,6 @@ static const char *spread(u64 *ns, size_t n)
 		 "\"n\": %zu, \"min_ns\": %llu, \"median_ns\": %llu, \"p99_ns\": %llu, \"max_ns\": %llu",
 		 n, ns[0], ns[n / 2], ns[n * 99 / 100], ns[n - 1]);
 	return text;
-}
-
-static void *share(size_t size)
-{
-	void *shm = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	expect(shm != MAP_FAILED, "mmap: %s", strerror(errno));
-	memset(shm, 0, size);
-	return shm;
-}
-
-static void futex(atomic_int *word, int op, int value)
-{
-	syscall(SYS_futex, (int *)word, op, value, NULL, NULL, 0);
 }
 
 /* Who is woken notes when it has come so far. */
@@ -520,12 +505,7 @@ int main(int argc, char **argv)
 			return usage(argv[0], KSFT_FAIL);
 	}
 	find_cpus();
-	if (cg_find_unified_root(cgroup_root, sizeof(cgroup_root), NULL))
-		ksft_exit_skip("no cgroup2 is mounted\n");
-	snprintf(cgroup_top, sizeof(cgroup_top), "%.2048s/" TOP_NAME, cgroup_root);
-	if (cg_write(cgroup_root, "cgroup.subtree_control", "+cpu") ||
-	    cg_write(cgroup_root, "cgroup.subtree_control", "+cpuset"))
-		ksft_exit_skip("needs the cpu and cpuset controllers\n");
+	find_cgroups();
 	lane_tight = true;
 	set_cpu(0, cpus[0]);
 	mkdir(cgroup_top, 0755);
