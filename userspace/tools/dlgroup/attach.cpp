@@ -99,7 +99,7 @@ Result<int> attach(const Context &context)
 			return roll_back(changes, done.error());
 	}
 	if (options.dry_run)
-		return print_steps(changes, options.json);
+		return print_steps(changes.steps(), options.json);
 	changes.keep();
 	done_with(context, *group, "attached");
 	if (auto now = read_tree(context.roots))
@@ -144,7 +144,7 @@ Result<int> detach(const Context &context)
 			return roll_back(changes, done.error());
 	}
 	if (options.dry_run)
-		return print_steps(changes, options.json);
+		return print_steps(changes.steps(), options.json);
 	changes.keep();
 	done_with(context, last, "detached");
 	for (auto pid : options.pids)

@@ -234,14 +234,14 @@ Json to_json(const SporadicTask &task)
 		{"period_ns", task.period.count()}};
 }
 
-int print_steps(const Changes &changes, bool json)
+int print_steps(const std::vector<std::string> &steps, bool json)
 {
 	if (json) {
 		auto out = answer();
-		out["steps"] = changes.steps();
+		out["steps"] = steps;
 		print(out);
 	} else {
-		for (const auto &step : changes.steps())
+		for (const auto &step : steps)
 			print(step);
 	}
 	return 0;
@@ -253,6 +253,8 @@ tl::unexpected<Error> roll_back(Changes &changes, Error error)
 		say("undo", failure);
 	return tl::unexpected(std::move(error));
 }
+
+namespace {
 
 Result<void> enable_controllers(const Tree &tree, Changes &changes, const std::string &group,
 				bool cpuset)
@@ -288,8 +290,6 @@ Result<void> enable_controllers(const Tree &tree, Changes &changes, const std::s
 	}
 	return {};
 }
-
-namespace {
 
 Error explain_refusal(const Context &context, const std::string &group,
 		      const Request &request, const Error &error)
@@ -332,17 +332,6 @@ Error explain_refusal(const Context &context, const std::string &group,
 	return error;
 }
 
-} // namespace
-
-std::string former_cpus(const Dir &group)
-{
-	auto cpus = trimmed(group.read("cpuset.cpus").value_or(""));
-	// The list of a group with tasks cannot become empty again: all that it had.
-	if (cpus.empty() && group.read("cgroup.events").value_or("").starts_with("populated 1"))
-		cpus = trimmed(group.read("cpuset.cpus.effective").value_or(""));
-	return cpus;
-}
-
 Result<void> reserve(const Context &context, Changes &changes, const std::string &group,
 		     const Request &request, const std::optional<CpuSet> &cpus)
 {
@@ -381,6 +370,29 @@ Result<void> reserve(const Context &context, Changes &changes, const std::string
 	if (!done)
 		return tl::unexpected(explain_refusal(context, group, request, done.error()));
 	return {};
+}
+
+} // namespace
+
+std::string former_cpus(const Dir &group)
+{
+	auto cpus = trimmed(group.read("cpuset.cpus").value_or(""));
+	// The list of a group with tasks cannot become empty again: all that it had.
+	if (cpus.empty() && group.read("cgroup.events").value_or("").starts_with("populated 1"))
+		cpus = trimmed(group.read("cpuset.cpus.effective").value_or(""));
+	return cpus;
+}
+
+Result<void> set_up(const Context &context, Changes &changes, const Tree &tree,
+		    const std::string &group, const Request &request,
+		    const std::optional<CpuSet> &cpus)
+{
+	auto done = enable_controllers(tree, changes, group, cpus.has_value());
+	if (done && !tree.find(group))
+		done = changes.create(group);
+	if (done)
+		done = reserve(context, changes, group, request, cpus);
+	return done;
 }
 
 Error explain_task(const Context &context, const std::string &group, Error error)

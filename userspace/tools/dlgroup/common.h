@@ -94,17 +94,16 @@ Json describe(const Context &context, const Tree &tree, std::size_t group);
 std::string summary(const Tree &tree, std::size_t group);
 
 // Steps of a dry run, in either form.
-int print_steps(const Changes &changes, bool json);
+int print_steps(const std::vector<std::string> &steps, bool json);
 // Undoes, saying what could not be put back, and hands the error on.
 tl::unexpected<Error> roll_back(Changes &changes, Error error);
 
 // What cpuset.cpus can be put back to.
 std::string former_cpus(const Dir &group);
-// The steps of set and run, each undone by `changes` if a later one fails.
-Result<void> enable_controllers(const Tree &tree, Changes &changes, const std::string &group,
-				bool cpuset);
-Result<void> reserve(const Context &context, Changes &changes, const std::string &group,
-		     const Request &request, const std::optional<CpuSet> &cpus);
+// A group, made unless it is there, and its reservation.
+Result<void> set_up(const Context &context, Changes &changes, const Tree &tree,
+		    const std::string &group, const Request &request,
+		    const std::optional<CpuSet> &cpus);
 Result<void> set_policies(const Context &context, Changes &changes,
 			  const std::vector<std::string> &groups, const Policy &policy);
 // A task was refused FIFO/RR or entry: says whose runtime it would need.

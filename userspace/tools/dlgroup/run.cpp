@@ -55,11 +55,7 @@ Result<int> run(const Context &context)
 	sigset_t signals = handled_signals(), former;
 
 	Changes changes(context.roots, context.groups, context.tasks, options.dry_run);
-	auto done = enable_controllers(*tree, changes, *group, cpus.has_value());
-	if (done)
-		done = changes.create(*group);
-	if (done)
-		done = reserve(context, changes, *group, *request, cpus);
+	auto done = set_up(context, changes, *tree, *group, *request, cpus);
 	if (!done)
 		return roll_back(changes, done.error());
 	if (options.dry_run) {
@@ -74,15 +70,7 @@ Result<int> run(const Context &context)
 		steps.push_back(fmt::format("echo $$ > {}/cgroup.procs", directory));
 		steps.push_back((policy ? chrt + line : line.substr(1)));
 		steps.push_back("rmdir " + directory);
-		if (options.json) {
-			auto out = answer();
-			out["steps"] = steps;
-			print(out);
-		} else {
-			for (const auto &step : steps)
-				print(step);
-		}
-		return 0;
+		return print_steps(steps, options.json);
 	}
 
 	sigprocmask(SIG_BLOCK, &signals, &former);

@@ -118,15 +118,9 @@ void imagine(Tree &tree, const Planned &one)
 
 Result<void> carry_out(const Context &context, Changes &changes, Tree &tree, const Planned &one)
 {
-	bool is_new = !tree.find(one.group);
-	if (is_new && !tree.find(parent_of(one.group)))
+	if (!tree.find(one.group) && !tree.find(parent_of(one.group)))
 		return bad_input(one.group, "its parent does not exist");
-	auto done = enable_controllers(tree, changes, one.group, one.cpus.has_value());
-	if (done && is_new)
-		done = changes.create(one.group);
-	if (done)
-		done = reserve(context, changes, one.group, one.request, one.cpus);
-	if (!done)
+	if (auto done = set_up(context, changes, tree, one.group, one.request, one.cpus); !done)
 		return done;
 	if (changes.dry_run()) {
 		imagine(tree, one);
@@ -172,7 +166,7 @@ Result<int> set(const Context &context)
 		if (auto done = carry_out(context, changes, *tree, one); !done)
 			return roll_back(changes, done.error());
 	if (options.dry_run)
-		return print_steps(changes, options.json);
+		return print_steps(changes.steps(), options.json);
 	changes.keep();
 
 	if (auto made = check_made(*tree, *plan); !made)
@@ -230,7 +224,7 @@ Result<int> rm(const Context &context)
 	if (auto done = changes.remove(*group); !done)
 		return tl::unexpected(done.error());
 	if (options.dry_run)
-		return print_steps(changes, options.json);
+		return print_steps(changes.steps(), options.json);
 	if (options.json) {
 		auto out = answer();
 		out["removed"] = *group;

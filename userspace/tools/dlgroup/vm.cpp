@@ -485,16 +485,11 @@ Result<void> attach_guest(const Context &context, const Tree &tree, const GuestN
 	bool dry_run = context.options.dry_run;
 	Changes group(context.roots, context.groups, context.tasks, dry_run);
 	Changes threads(context.roots, context.groups, context.tasks, dry_run);
-	auto set_up = [&] {
-		auto done = enable_controllers(tree, group, home.group, what.cpus.has_value());
-		if (done && !tree.find(home.group))
-			done = group.create(home.group);
-		if (done)
-			done = reserve(context, group, home.group, what.request, what.cpus);
-		return done;
+	auto prepare = [&] {
+		return set_up(context, group, tree, home.group, what.request, what.cpus);
 	};
 	if (dry_run) {
-		auto done = set_up();
+		auto done = prepare();
 		if (done)
 			done = move_in(context, threads, guest, named, home, what.profile);
 		steps = group.steps();
@@ -516,7 +511,7 @@ Result<void> attach_guest(const Context &context, const Tree &tree, const GuestN
 		return tl::unexpected(record.error());
 	if (auto written = records->write(*record); !written)
 		return written;
-	auto done = set_up();
+	auto done = prepare();
 	if (done)
 		done = move_in(context, threads, guest, named, home, what.profile);
 	// What is put back is what the record says, also for threads that came meanwhile.
@@ -564,19 +559,6 @@ Result<int> report_attached(const Context &context, const Guest &before, const G
 	return 0;
 }
 
-int print_lines(const Context &context, const std::vector<std::string> &steps)
-{
-	if (context.options.json) {
-		auto out = answer();
-		out["steps"] = steps;
-		print(out);
-	} else {
-		for (const auto &step : steps)
-			print(step);
-	}
-	return 0;
-}
-
 } // namespace
 
 Result<int> vm_attach(const Context &context)
@@ -606,7 +588,7 @@ Result<int> vm_attach(const Context &context)
 	if (!done)
 		return tl::unexpected(done.error());
 	if (options.dry_run)
-		return print_lines(context, steps);
+		return print_steps(steps, options.json);
 	return report_attached(context, *guest, *named);
 }
 
@@ -722,7 +704,7 @@ Result<int> vm_detach(const Context &context)
 	for (auto &failure : back.group())
 		failures.push_back(std::move(failure));
 	if (options.dry_run)
-		return print_steps(changes, options.json);
+		return print_steps(changes.steps(), options.json);
 	changes.keep();
 	for (const auto &failure : failures)
 		say("not put back", failure);
@@ -762,12 +744,7 @@ Result<std::vector<std::string>> run_steps(const Context &context, const Tree &t
 					   const std::string &group)
 {
 	Changes changes(context.roots, context.groups, context.tasks, true);
-	auto done = enable_controllers(tree, changes, group, what.cpus.has_value());
-	if (done)
-		done = changes.create(group);
-	if (done)
-		done = reserve(context, changes, group, what.request, what.cpus);
-	if (!done)
+	if (auto done = set_up(context, changes, tree, group, what.request, what.cpus); !done)
 		return tl::unexpected(done.error());
 	auto steps = changes.steps();
 	std::string line;
@@ -802,7 +779,7 @@ Result<int> vm_run(const Context &context)
 	auto domain = domain_of(context, origin);
 	if (options.dry_run) {
 		auto steps = run_steps(context, *tree, *what, new_group(domain, getpid()));
-		return steps ? Result<int>(print_lines(context, *steps)) : tl::unexpected(steps.error());
+		return steps ? Result<int>(print_steps(*steps, options.json)) : tl::unexpected(steps.error());
 	}
 	// The socket is beside the records; the lock only for who attaches and detaches.
 	if (auto records = GuestRecords::open(context.roots); !records)
@@ -813,11 +790,7 @@ Result<int> vm_run(const Context &context)
 	command.insert(command.end(), {"-qmp", "unix:" + socket + ",server=on,wait=off"});
 
 	Changes changes(context.roots, context.groups, context.tasks, false);
-	auto done = enable_controllers(*tree, changes, group, what->cpus.has_value());
-	if (done)
-		done = changes.create(group);
-	if (done)
-		done = reserve(context, changes, group, what->request, what->cpus);
+	auto done = set_up(context, changes, *tree, group, what->request, what->cpus);
 	if (!done)
 		return roll_back(changes, done.error());
 	sigset_t signals = handled_signals(), former;
