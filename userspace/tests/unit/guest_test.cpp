@@ -438,6 +438,22 @@ TEST_F(GuestTest, KilledAnywhereItIsPutBackByAnother)
 	EXPECT_GE(steps, 8);
 }
 
+TEST_F(GuestTest, ASignalBeforeTheStartLeavesNoGroup)
+{
+	options_.command = {"true"};
+	auto before = state();
+	groups_.after_create = [] { raise(SIGTERM); };
+	for (auto verb : {tool::run, tool::vm_run}) {
+		pid_t child = fork();
+		if (child == 0)
+			_exit(why(call(verb)) == "true: not started: Terminated" ? 0 : 1);
+		int status = 0;
+		waitpid(child, &status, 0);
+		EXPECT_EQ(status, 0);
+		EXPECT_EQ(state(), before);
+	}
+}
+
 TEST_F(GuestTest, ThreadsMayEndMeanwhile)
 {
 	auto end = [&](pid_t tid) {

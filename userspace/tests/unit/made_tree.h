@@ -245,6 +245,7 @@ public:
 	Result<void> create(const std::string &group) override
 	{
 		tree_.add_group(group, "max 100000");
+		after_create();
 		return {};
 	}
 	Result<void> remove(const std::string &group) override
@@ -280,6 +281,7 @@ public:
 
 	pid_t refused = 0;
 	std::vector<std::string> moves;
+	std::function<void()> after_create = [] {};
 	std::function<void()> after_move = [] {};
 
 private:

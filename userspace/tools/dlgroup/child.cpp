@@ -2,6 +2,7 @@
 #include "child.h"
 
 #include <cerrno>
+#include <cstring>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -14,6 +15,13 @@ namespace dlgroup::tool {
 Result<HeldChild> HeldChild::start(const std::vector<std::string> &command,
 				   const sigset_t &mask)
 {
+	// Whoever was told to end while the group was made does not begin.
+	sigset_t pending;
+	sigpending(&pending);
+	for (int signal : kForwarded)
+		if (sigismember(&pending, signal))
+			return fail(Status::failed, command[0],
+				    fmt::format("not started: {}", strsignal(signal)));
 	int go[2], failed[2];
 	if (pipe2(go, O_CLOEXEC))
 		return system_error("pipe", errno);

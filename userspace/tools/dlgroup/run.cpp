@@ -52,7 +52,9 @@ Result<int> run(const Context &context)
 	if (!tree->find(parent_of(*group)))
 		return bad_input(*group, "its parent does not exist");
 
+	// From now on none ends us while the group is there.
 	sigset_t signals = handled_signals(), former;
+	sigprocmask(SIG_BLOCK, &signals, &former);
 
 	Changes changes(context.roots, context.groups, context.tasks, options.dry_run);
 	auto done = set_up(context, changes, *tree, *group, *request, cpus);
@@ -73,7 +75,6 @@ Result<int> run(const Context &context)
 		return print_steps(steps, options.json);
 	}
 
-	sigprocmask(SIG_BLOCK, &signals, &former);
 	auto child = HeldChild::start(options.command, former);
 	if (!child)
 		return roll_back(changes, child.error());

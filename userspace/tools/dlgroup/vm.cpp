@@ -789,12 +789,13 @@ Result<int> vm_run(const Context &context)
 	auto command = options.command;
 	command.insert(command.end(), {"-qmp", "unix:" + socket + ",server=on,wait=off"});
 
+	// From now on none ends us while the group is there.
+	sigset_t signals = handled_signals(), former;
+	sigprocmask(SIG_BLOCK, &signals, &former);
 	Changes changes(context.roots, context.groups, context.tasks, false);
 	auto done = set_up(context, changes, *tree, group, what->request, what->cpus);
 	if (!done)
 		return roll_back(changes, done.error());
-	sigset_t signals = handled_signals(), former;
-	sigprocmask(SIG_BLOCK, &signals, &former);
 	auto child = HeldChild::start(command, former);
 	if (!child)
 		return roll_back(changes, child.error());
