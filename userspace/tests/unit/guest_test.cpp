@@ -559,6 +559,49 @@ TEST_F(GuestTest, ThreadsThatComeLaterAreServedAndPutBack)
 	EXPECT_EQ(task(1021).cgroup, "/user");
 }
 
+TEST_F(GuestTest, ThreadsThatComeLaterLoseTheInheritedCpus)
+{
+	made_.write("profile.toml", "[vcpu]\npolicy = \"fifo:15\"\ncpus = \"0\"\n[main]\npolicy = \"fifo:15\"\n"
+				    "cpus = \"1\"\n[worker]\npolicy = \"keep\"\ncpus = \"1\"\n");
+	options_.profile = made_.path("profile.toml");
+	ASSERT_TRUE(call(tool::vm_attach));
+	for (auto [tid, policy] : {std::pair(1021, Policy{SCHED_FIFO, 15}), std::pair(1022, Policy{SCHED_OTHER, 0}),
+				   std::pair(1023, Policy{SCHED_FIFO, 33})}) {
+		add_thread(tid, "new", "/dlgroup.vm.1000", policy);
+		auto pinned = task(tid);
+		pinned.allowed = {1};
+		made_.write_task(pinned);
+	}
+	auto done = call(tool::vm_detach);
+	ASSERT_TRUE(done) << why(done);
+	EXPECT_EQ(policy(1021), "OTHER");
+	EXPECT_EQ(format_cpus(task(1021).allowed), "0-1"); // made by main
+	EXPECT_EQ(format_cpus(task(1022).allowed), "0-1"); // made by a worker
+	EXPECT_EQ(format_cpus(task(1023).allowed), "1");   // not by us
+}
+
+TEST_F(GuestTest, ItsCgroupHasItsCpusBackBeforeTheThreadsHave)
+{
+	made_.remove_task(task(kShell));
+	made_.write("sys/fs/cgroup/user/cpuset.cpus", "0-1\n");
+	made_.write("sys/fs/cgroup/user/cpuset.cpus.effective", "0-1\n");
+	made_.write("profile.toml", "[vcpu]\npolicy = \"fifo:10\"\ncpus = \"1\"\n");
+	options_.profile = made_.path("profile.toml");
+	options_.cpus = "1";
+	auto pinned = task(1003);
+	pinned.allowed = {0};
+	made_.write_task(pinned);
+	auto done = call(tool::vm_attach);
+	ASSERT_TRUE(done) << why(done);
+	int seen = 0;
+	tasks_.after_call = [&] {
+		seen += tasks_.calls.back() == "cpus 1003 0" &&
+			trimmed(made_.read("sys/fs/cgroup/user/cpuset.cpus")) == "0-1";
+	};
+	ASSERT_TRUE(call(tool::vm_detach));
+	EXPECT_EQ(seen, 1);
+}
+
 TEST_F(GuestTest, AloneInItsCgroupItStaysThere)
 {
 	made_.remove_task(task(kShell));

@@ -153,9 +153,9 @@ Result<GuestRecord> record_of(const Context &context, const Guest &guest, const 
 		if (what.cpus)
 			record.cpus = former_cpus(*dir);
 	}
+	// With "keep" only the CPUs are ours.
 	for (const auto &[of, rule] : what.profile)
-		if (rule.policy)
-			record.given.push_back({*rule.policy, rule.cpus});
+		record.given.push_back({rule.policy.value_or(guest.main().policy), rule.cpus});
 	for (const auto &thread : guest.threads) {
 		const auto &task = thread.task;
 		auto policy = context.tasks.get(task.tid);
@@ -279,9 +279,12 @@ public:
 				main_ = &one;
 	}
 
+	void threads();
+	void group();
+	// Last: the group's own CPUs limit what can be asked for.
+	void cpus();
 	// What could not be put back, one sentence each.
-	std::vector<std::string> threads();
-	std::vector<std::string> group();
+	std::vector<std::string> failures() { return std::move(failures_); }
 
 private:
 	void note(const Result<void> &done)
@@ -294,7 +297,6 @@ private:
 	std::vector<Task> present() const;
 	bool policies();
 	void move();
-	void cpus();
 
 	const Context &context_;
 	Changes &changes_;
@@ -307,15 +309,20 @@ std::optional<ThreadState> PutBack::former(const Task &task) const
 {
 	if (const auto *known = record_.find(task))
 		return *known;
+	if (!main_)
+		return std::nullopt;
+	// The policy may be put back by now, and the CPUs not.
+	bool policy = task.policy == main_->policy, cpus = false;
 	for (const auto &given : record_.given) {
-		if (!main_ || task.policy != given.policy)
-			continue;
-		auto state = *main_;
-		if (!given.cpus || task.allowed != *given.cpus)
-			state.cpus = task.allowed;
-		return state;
+		policy = policy || task.policy == given.policy;
+		cpus = cpus || task.allowed == given.cpus;
 	}
-	return std::nullopt;
+	if (!policy)
+		return std::nullopt;
+	auto state = *main_;
+	if (!cpus)
+		state.cpus = task.allowed;
+	return state;
 }
 
 // Nothing is touched that only has the number of what was recorded.
@@ -340,7 +347,7 @@ bool PutBack::policies()
 	bool changed = false;
 	for (const auto &task : present()) {
 		auto state = former(task);
-		if (!state || task.is_deadline())
+		if (!state || task.is_deadline() || task.policy == state->policy)
 			continue;
 		auto is = changes_.dry_run() ? task.policy
 					     : context_.tasks.get(task.tid).value_or(state->policy);
@@ -385,21 +392,19 @@ void PutBack::cpus()
 	}
 }
 
-std::vector<std::string> PutBack::threads()
+void PutBack::threads()
 {
 	for (int round = 0; round < kRounds && policies() && !changes_.dry_run(); round++)
 		failures_.clear();
 	move();
-	cpus();
-	return std::move(failures_);
 }
 
-std::vector<std::string> PutBack::group()
+void PutBack::group()
 {
 	auto path = directory_of(context_.roots, record_.group);
 	struct stat status;
 	if (stat(path.c_str(), &status))
-		return {}; // gone with its guest
+		return; // gone with its guest
 	if (record_.made) {
 		auto done = changes_.remove(record_.group);
 		if (!done && done.error().sys_errno == EBUSY)
@@ -410,17 +415,19 @@ std::vector<std::string> PutBack::group()
 		if (record_.cpus)
 			note(changes_.write(record_.group, "cpuset.cpus", *record_.cpus, *record_.cpus));
 	}
-	return std::move(failures_);
 }
 
 // The guest is as it was, or the record stays for another attempt.
 tl::unexpected<Error> give_up(const Context &context, const GuestRecords &records,
 			      const GuestRecord &record, Changes &group, const Error &error)
 {
-	Changes back(context.roots, context.groups, context.tasks, false);
-	auto failures = PutBack(context, back, record).threads();
-	back.keep();
-	for (auto &failure : group.undo())
+	Changes changes(context.roots, context.groups, context.tasks, false);
+	PutBack back(context, changes, record);
+	back.threads();
+	auto failures = group.undo();
+	back.cpus();
+	changes.keep();
+	for (auto &failure : back.failures())
 		failures.push_back(std::move(failure));
 	for (const auto &failure : failures)
 		say("undo", failure);
@@ -700,12 +707,13 @@ Result<int> vm_detach(const Context &context)
 
 	Changes changes(context.roots, context.groups, context.tasks, options.dry_run);
 	PutBack back(context, changes, **record);
-	auto failures = back.threads();
-	for (auto &failure : back.group())
-		failures.push_back(std::move(failure));
+	back.threads();
+	back.group();
+	back.cpus();
 	if (options.dry_run)
 		return print_steps(changes.steps(), options.json);
 	changes.keep();
+	auto failures = back.failures();
 	for (const auto &failure : failures)
 		say("not put back", failure);
 	auto name = name_guest((*record)->pid, (*record)->name);
