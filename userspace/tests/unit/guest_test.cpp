@@ -454,6 +454,79 @@ TEST_F(GuestTest, ASignalBeforeTheStartLeavesNoGroup)
 	}
 }
 
+// Whose child is in /proc, too.
+class RunGroups : public MadeGroupControl {
+public:
+	explicit RunGroups(MadeTree &tree) : MadeGroupControl(tree), made_(tree) {}
+	Result<void> attach(const std::string &group, pid_t pid) override
+	{
+		made_.add_task(pid, "sh", SCHED_OTHER, 0, "/user");
+		return MadeGroupControl::attach(group, pid);
+	}
+
+private:
+	MadeTree &made_;
+};
+
+TEST_F(GuestTest, RunRefusesACommandThatIsNotQemuItself)
+{
+	for (const auto *directory : {"run/dlgroup", "run/dlgroup/vm"})
+		std::filesystem::create_directories(made_.path(directory));
+	options_.command = {"sh", "-c", "exec sleep 5"};
+	pid_t child = fork();
+	if (child == 0) {
+		FakeQmp fake(made_.path(fmt::format("run/dlgroup/vm/run.{}.qmp", getpid())),
+			     answers(R"({"cpu-index": 0, "thread-id": 1003})", ""));
+		RunGroups groups(made_);
+		auto roots = running();
+		auto done = tool::vm_run(tool::Context{options_, roots, groups, tasks_});
+		bool good = why(done).ends_with("is known to be a vCPU: the command is to become QEMU (exec), not "
+						"to start it");
+		_exit(good ? 0 : 1);
+	}
+	int status = 0;
+	waitpid(child, &status, 0);
+	EXPECT_EQ(status, 0);
+	EXPECT_FALSE(std::filesystem::exists(made_.path(fmt::format("sys/fs/cgroup/dlgroup.vm.{}", child))));
+}
+
+// What another detach has put back meanwhile is not recorded as what was before.
+TEST_F(GuestTest, WhoWaitsForAnotherReadsTheGuestAfterIt)
+{
+	auto before = state();
+	ASSERT_TRUE(call(tool::vm_attach));
+	auto records = GuestRecords::open(running());
+	ASSERT_TRUE(records);
+	pid_t child = fork();
+	if (child == 0) {
+		records = tl::unexpected(Error{}); // a copy of the lock
+		_exit(call(tool::vm_attach) ? 0 : 1);
+	}
+	auto waits = [&] {
+		return read_file("/proc/locks").value_or("").find(fmt::format(" {} ", child)) != std::string::npos;
+	};
+	for (int i = 0; i < 2000 && !waits(); i++)
+		std::this_thread::sleep_for(5ms);
+	ASSERT_TRUE(waits());
+	// As vm detach does, which has the lock.
+	for (auto tid : threads_of(made_.roots(), kQemu)) {
+		auto back = task(tid);
+		back.policy = tid == 1004 ? Policy{SCHED_RR, 2} : Policy{};
+		made_.move_task(back, "/user");
+	}
+	auto pit = task(kPit);
+	pit.policy = {};
+	made_.move_task(pit, "/");
+	std::filesystem::remove_all(made_.path("sys/fs/cgroup/dlgroup.vm.1000"));
+	ASSERT_TRUE(records->remove(kQemu));
+	records = tl::unexpected(Error{});
+	int status = 0;
+	waitpid(child, &status, 0);
+	EXPECT_EQ(status, 0);
+	ASSERT_TRUE(call(tool::vm_detach));
+	EXPECT_EQ(state(), before);
+}
+
 TEST_F(GuestTest, ThreadsMayEndMeanwhile)
 {
 	auto end = [&](pid_t tid) {

@@ -484,12 +484,13 @@ Result<void> check_running(const Context &context)
 	return {};
 }
 
-// What attach and run share. The group is made unless it is there.
+// What attach and run share. The group is made unless it is there. What the guest is has
+// been read with the records held, or another could have changed it; none: a dry run.
 Result<void> attach_guest(const Context &context, const Tree &tree, const GuestName &named,
 			  const Guest &guest, const Home &home, const Asked &what,
-			  std::vector<std::string> &steps)
+			  const GuestRecords *records, std::vector<std::string> &steps)
 {
-	bool dry_run = context.options.dry_run;
+	bool dry_run = !records;
 	Changes group(context.roots, context.groups, context.tasks, dry_run);
 	Changes threads(context.roots, context.groups, context.tasks, dry_run);
 	auto prepare = [&] {
@@ -503,9 +504,6 @@ Result<void> attach_guest(const Context &context, const Tree &tree, const GuestN
 		steps.insert(steps.end(), threads.steps().begin(), threads.steps().end());
 		return done;
 	}
-	auto records = GuestRecords::open(context.roots);
-	if (!records)
-		return tl::unexpected(records.error());
 	auto known = records->read(guest.pid);
 	if (!known)
 		return tl::unexpected(known.error());
@@ -527,6 +525,25 @@ Result<void> attach_guest(const Context &context, const Tree &tree, const GuestN
 		return give_up(context, *records, *record, group, done.error());
 	group.keep();
 	return {};
+}
+
+// A dry run makes no directory, and waits for nobody.
+Result<std::optional<GuestRecords>> open_records(const Context &context)
+{
+	if (context.options.dry_run)
+		return std::nullopt;
+	auto records = GuestRecords::open(context.roots);
+	if (!records)
+		return tl::unexpected(records.error());
+	return *records;
+}
+
+Result<void> check_vcpus(const Guest &guest, const char *advice)
+{
+	if (guest.knows_vcpus())
+		return {};
+	return bad_input(name_guest(guest.pid, guest.name),
+			 fmt::format("none of its threads is known to be a vCPU: {}", advice));
 }
 
 std::size_t served(const Guest &guest)
@@ -579,19 +596,22 @@ Result<int> vm_attach(const Context &context)
 	auto named = find_guest(context.roots, options.target);
 	if (!named)
 		return tl::unexpected(named.error());
+	auto records = open_records(context);
+	if (!records)
+		return tl::unexpected(records.error());
 	auto guest = read_guest(context.roots, named->pid, named->threads);
 	if (!guest)
 		return tl::unexpected(guest.error());
-	if (!guest->knows_vcpus())
-		return bad_input(name_guest(guest->pid, guest->name),
-				 "none of its threads is known to be a vCPU: name it by its QMP socket "
-				 "(qmp:PATH), or start it with -name NAME,debug-threads=on");
+	if (auto good = check_vcpus(*guest, "name it by its QMP socket (qmp:PATH), or start it with "
+					    "-name NAME,debug-threads=on"); !good)
+		return tl::unexpected(good.error());
 	auto tree = read_tree(context.roots);
 	if (!tree)
 		return tl::unexpected(tree.error());
 	auto home = home_of(context, *tree, *guest, *named);
 	std::vector<std::string> steps;
-	auto done = attach_guest(context, *tree, *named, *guest, home, *what, steps);
+	auto done = attach_guest(context, *tree, *named, *guest, home, *what,
+				 *records ? &**records : nullptr, steps);
 	if (!done)
 		return tl::unexpected(done.error());
 	if (options.dry_run)
@@ -691,14 +711,10 @@ Result<int> vm_detach(const Context &context)
 	auto named = find_guest(context.roots, options.target);
 	if (!named)
 		return tl::unexpected(named.error());
-	// A dry run makes no directory, and waits for nobody.
-	std::optional<GuestRecords> records;
-	if (!options.dry_run) {
-		auto opened = GuestRecords::open(context.roots);
-		if (!opened)
-			return tl::unexpected(opened.error());
-		records = *opened;
-	}
+	auto opened = open_records(context);
+	if (!opened)
+		return tl::unexpected(opened.error());
+	const auto &records = *opened;
 	auto record = records ? records->read(named->pid) : peek_record(context.roots, named->pid);
 	if (!record)
 		return tl::unexpected(record.error());
@@ -748,19 +764,62 @@ Result<GuestName> wait_until_up(pid_t child, const std::string &socket, const si
 	}
 }
 
+Result<void> attach_started(const Context &context, const GuestName &named, const Home &home,
+			    const Asked &what)
+{
+	auto records = GuestRecords::open(context.roots);
+	if (!records)
+		return tl::unexpected(records.error());
+	auto guest = read_guest(context.roots, named.pid, named.threads);
+	if (!guest)
+		return tl::unexpected(guest.error());
+	if (auto good = check_vcpus(*guest, "the command is to become QEMU (exec), not to start it"); !good)
+		return good;
+	auto tree = read_tree(context.roots);
+	if (!tree)
+		return tl::unexpected(tree.error());
+	std::vector<std::string> steps;
+	if (auto done = attach_guest(context, *tree, named, *guest, home, what, &*records, steps); !done)
+		return done;
+	auto with = read_guest(context.roots, named.pid, named.threads);
+	auto at = tree->find(home.group);
+	say(name_guest(guest->pid, guest->name),
+	    fmt::format("{} of {} threads served by {}: {}", with ? served(*with) : 0,
+			with ? with->threads.size() : 0, home.group, at ? summary(*tree, *at) : ""));
+	return {};
+}
+
+// One that has been detached and attached again meanwhile may have another group, which
+// only its record can put back.
+void forget_started(const Context &context, pid_t pid, const std::string &group)
+{
+	auto records = GuestRecords::open(context.roots);
+	auto record = records ? records->read(pid) : tl::unexpected(records.error());
+	auto done = record ? Result<void>() : tl::unexpected(record.error());
+	if (done && *record && (*record)->group == group)
+		done = records->remove(pid);
+	if (!done)
+		say(done.error().object, done.error().reason);
+}
+
 Result<std::vector<std::string>> run_steps(const Context &context, const Tree &tree, const Asked &what,
-					   const std::string &group)
+					   const std::string &group, const std::string &socket,
+					   const std::vector<std::string> &command)
 {
 	Changes changes(context.roots, context.groups, context.tasks, true);
 	if (auto done = set_up(context, changes, tree, group, what.request, what.cpus); !done)
 		return tl::unexpected(done.error());
 	auto steps = changes.steps();
 	std::string line;
-	for (const auto &word : context.options.command)
+	for (const auto &word : command)
 		line += (line.empty() ? "" : " ") + word;
 	steps.push_back(fmt::format("echo $$ > {}/cgroup.procs", directory_of(context.roots, group).string()));
 	steps.push_back(line);
-	steps.push_back("dlgroup vm attach PID " + format_rt_max(apply_request({}, what.request)));
+	const auto &profile = context.options.profile;
+	steps.push_back(fmt::format("dlgroup vm attach qmp:{} {}{}", socket,
+				    format_rt_max(apply_request({}, what.request)),
+				    profile.empty() ? "" : " --profile " + profile));
+	steps.push_back("rmdir " + directory_of(context.roots, group).string());
 	return steps;
 }
 
@@ -785,18 +844,17 @@ Result<int> vm_run(const Context &context)
 	auto self = read_task(context.roots, getpid());
 	auto origin = self ? self->cgroup : "/";
 	auto domain = domain_of(context, origin);
+	auto group = new_group(domain, getpid());
+	auto socket = (context.roots.run / fmt::format("dlgroup/vm/run.{}.qmp", getpid())).string();
+	auto command = options.command;
+	command.insert(command.end(), {"-qmp", "unix:" + socket + ",server=on,wait=off"});
 	if (options.dry_run) {
-		auto steps = run_steps(context, *tree, *what, new_group(domain, getpid()));
+		auto steps = run_steps(context, *tree, *what, group, socket, command);
 		return steps ? Result<int>(print_steps(*steps, options.json)) : tl::unexpected(steps.error());
 	}
 	// The socket is beside the records; the lock only for who attaches and detaches.
 	if (auto records = GuestRecords::open(context.roots); !records)
 		return tl::unexpected(records.error());
-	auto group = new_group(domain, getpid());
-	auto socket = (context.roots.run / fmt::format("dlgroup/vm/run.{}.qmp", getpid())).string();
-	auto command = options.command;
-	command.insert(command.end(), {"-qmp", "unix:" + socket + ",server=on,wait=off"});
-
 	// From now on none ends us while the group is there.
 	sigset_t signals = handled_signals(), former;
 	sigprocmask(SIG_BLOCK, &signals, &former);
@@ -821,31 +879,16 @@ Result<int> vm_run(const Context &context)
 	std::optional<int> status;
 	auto named = wait_until_up(child->pid(), socket, signals, status);
 	if (named) {
-		auto guest = read_guest(context.roots, child->pid(), named->threads);
-		auto now = read_tree(context.roots);
-		std::vector<std::string> steps;
-		done = guest && now ? attach_guest(context, *now, *named, *guest, {group, true, origin}, *what,
-						   steps)
-				    : tl::unexpected(guest ? now.error() : guest.error());
-		if (done) {
-			auto with = read_guest(context.roots, child->pid(), named->threads);
-			auto at = now->find(group);
-			say(name_guest(guest->pid, guest->name),
-			    fmt::format("{} of {} threads served by {}: {}", with ? served(*with) : 0,
-					with ? with->threads.size() : 0, group,
-					at ? summary(*now, *at) : ""));
-		} else {
-			// It was to run with the reservation or not at all.
+		done = attach_started(context, *named, {group, true, origin}, *what);
+		// It was to run with the reservation or not at all.
+		if (!done)
 			kill(child->pid(), SIGKILL);
-		}
 	} else {
 		say(named.error().object, named.error().reason);
 	}
 	if (!status)
 		status = wait_for(child->pid(), signals);
-	if (auto records = GuestRecords::open(context.roots))
-		if (auto gone = records->remove(child->pid()); !gone)
-			say(gone.error().object, gone.error().reason);
+	forget_started(context, child->pid(), group);
 	unlink(socket.c_str());
 	// Who detached it has removed the group.
 	if (access(directory_of(context.roots, group).c_str(), F_OK) == 0)
