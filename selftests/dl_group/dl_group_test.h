@@ -266,6 +266,8 @@ struct supply {
 	u64 max_gap;			/* longest time without service */
 	u64 max_overrun;		/* most received beyond the budgets handed out */
 	u64 max_late_switch;		/* longest run on after a throttle */
+	u64 max_missing;		/* most that a window had less than supply_bound() */
+	u64 max_beyond;			/* most that a window had more than window_bound() */
 };
 
 /* What the server of a group did on one CPU. */
@@ -324,5 +326,6 @@ void supply_measure(struct reservation *r, int n, int cpu);
 void supply_check(const struct reservation *r);
 void supply_run(struct reservation *r, int n);	/* all three, on the first CPU */
 u64 window_bound(u64 runtime, u64 period, u64 t);
+u64 supply_bound(u64 runtime, u64 period, u64 t);
 
 #endif /* DL_GROUP_TEST_H */

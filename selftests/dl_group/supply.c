@@ -17,6 +17,18 @@ u64 window_bound(u64 runtime, u64 period, u64 t)
 	return t < bound ? t : bound;
 }
 
+/* The least it gets in t if it has work all the time: sbf() of the periodic resource model. */
+u64 supply_bound(u64 runtime, u64 period, u64 t)
+{
+	u64 blackout = 2 * (period - runtime), rest;
+
+	if (t <= blackout)
+		return 0;
+	t -= blackout;
+	rest = t % period;
+	return t / period * runtime + (rest < runtime ? rest : runtime);
+}
+
 /* Groups with their tasks in place; tasks_go() lets them run. */
 void reserve(struct reservation *r, int n, int cpu)
 {
@@ -91,6 +103,8 @@ void supply_check(const struct reservation *r)
 	figure(s->max_gap, "%s.longest_gap", r->name);
 	figure(s->max_overrun, "%s.overrun", r->name);
 	figure(s->max_late_switch, "%s.throttle_to_switch", r->name);
+	figure(s->max_missing, "%s.missing_in_window", r->name);
+	figure(s->max_beyond, "%s.beyond_in_window", r->name);
 	expect(share_ok(s->received, length, s->runtime, s->period),
 	       "%s: received %llu ns in %llu ns, reserved %llu/%llu us", r->name, s->received,
 	       length, r->runtime_us, r->period_us);
@@ -103,6 +117,10 @@ void supply_check(const struct reservation *r)
 		       r->name, s->max_overrun);
 		expect(s->max_late_switch <= slack_ns(USEC(100)),
 		       "%s: ran on for %llu ns after a throttle", r->name, s->max_late_switch);
+		expect(s->max_missing <= slack_ns(USEC(200)), "%s: %llu ns are missing in a window",
+		       r->name, s->max_missing);
+		expect(s->max_beyond <= slack_ns(USEC(100)), "%s: %llu ns too much in a window",
+		       r->name, s->max_beyond);
 	}
 }
 

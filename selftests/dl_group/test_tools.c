@@ -26,6 +26,9 @@ static void arithmetic(void)
 	expect(window_bound(2, 10, 1) == 1 && window_bound(2, 10, 4) == 4 &&
 	       window_bound(2, 10, 5) == 4 && window_bound(2, 10, 104) == 24,
 	       "window_bound()");
+	expect(!supply_bound(2, 10, 16) && supply_bound(2, 10, 17) == 1 &&
+	       supply_bound(2, 10, 20) == 2 && supply_bound(2, 10, 26) == 2 &&
+	       supply_bound(2, 10, 27) == 3 && supply_bound(10, 10, 7) == 7, "supply_bound()");
 }
 
 /* A hog with a known pattern, as the tracepoints and as it itself saw it. */

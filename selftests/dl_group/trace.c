@@ -499,15 +499,58 @@ static bool among(pid_t pid, const pid_t *pids, int nr)
 	return false;
 }
 
+/* The group has the CPU, without a break. */
+struct run {
+	u64 in, out;
+	u64 before;			/* charged until then */
+};
+
+static struct run *add_run(struct run **runs, size_t *nr)
+{
+	/* a power of two: it is full */
+	if (!(*nr & (*nr - 1))) {
+		*runs = realloc(*runs, (*nr ? 2 * *nr : 1) * sizeof(**runs));
+		expect(*runs, "no memory for what ran");
+	}
+	return &(*runs)[(*nr)++];
+}
+
+/*
+ * All windows that matter: the least is in one that begins when the group loses
+ * the CPU and ends when it has it again, the most in one the other way round.
+ */
+static void check_windows(struct supply *s, const struct run *runs, size_t nr)
+{
+	size_t i, j;
+
+	s->max_missing = 0;
+	s->max_beyond = 0;
+	/* the last one may not be over */
+	for (i = 0; i + 1 < nr; i++)
+		for (j = i + 1; j < nr; j++) {
+			u64 got = runs[j].before - runs[i + 1].before;
+			u64 due = supply_bound(s->runtime, s->period, runs[j].in - runs[i].out);
+			u64 most = window_bound(s->runtime, s->period,
+						runs[j - 1].out - runs[i].in);
+
+			if (due > got && due - got > s->max_missing)
+				s->max_missing = due - got;
+			got = runs[j].before - runs[i].before;
+			if (got > most && got - most > s->max_beyond)
+				s->max_beyond = got - most;
+		}
+}
+
 /*
  * The budgets handed out are counted by the clock: they come at the deadlines,
  * one a period. So a replenishment too many is an overrun.
  */
 void trace_supply(struct supply *s)
 {
-	u64 received = 0, out = 0, throttled = 0, late = USEC(200);
+	u64 received = 0, charged = 0, out = 0, throttled = 0, late = USEC(200);
+	struct run *runs = NULL;
 	bool running = false;
-	size_t i;
+	size_t i, nr_runs = 0;
 
 	load_events(s->cpu);
 	s->first = 0;
@@ -526,6 +569,8 @@ void trace_supply(struct supply *s)
 		case EV_SWITCH:
 			if (among(e->prev, s->pids, s->nr_pids)) {
 				out = e->ts;
+				if (running)
+					runs[nr_runs - 1].out = e->ts;
 				running = false;
 				if (throttled && s->first &&
 				    e->ts - throttled > s->max_late_switch)
@@ -536,10 +581,15 @@ void trace_supply(struct supply *s)
 				if (out && s->first && e->ts - out > s->max_gap)
 					s->max_gap = e->ts - out;
 				running = true;
+				*add_run(&runs, &nr_runs) =
+					(struct run){ .in = e->ts, .before = charged };
 			}
 			break;
 		case EV_RUNTIME:
-			if (!s->first || !among(e->pid, s->pids, s->nr_pids))
+			if (!among(e->pid, s->pids, s->nr_pids))
+				break;
+			charged += e->value;
+			if (!s->first)
 				break;
 			received += e->value;
 			budgets = ((e->ts - s->first + late) / s->period + 1) * s->runtime;
@@ -569,6 +619,8 @@ void trace_supply(struct supply *s)
 			break;
 		}
 	}
+	check_windows(s, runs, nr_runs);
+	free(runs);
 }
 
 /* What the servers of a group did on one CPU. */
