@@ -48,7 +48,7 @@ _dlgroup()
 	'vm detach') options+=' --dry-run' ;;
 	check) options+=" $question --runtime --sensitivity --plot" ;;
 	design) options+=" $question --overhead" ;;
-	simulate) options+=" $model --runtime --duration --supply --releases --gantt" ;;
+	simulate) options+=" $model --runtime --duration --supply --releases --gantt --plot" ;;
 	gen) options+=' --utilisation --tasks --shares --periods --deadlines --seed' ;;
 	esac
 

@@ -543,6 +543,19 @@ TASK      DEADLINE         JOBS       MISSES     RESPONSE    PREDICTED
 	EXPECT_EQ(options_in(svg, "<path class=\"(miss)\"").size(), 1U);
 	EXPECT_NE(svg.find("<title>2: 7ms to 9.5ms</title>"), svg.npos);
 	EXPECT_NE(svg.find("class=\"wait\""), svg.npos);
+	// The responses: 20 ms are 960 pixels, from 120 on. Bound and bar end at 7 ms,
+	// behind the deadline of 5 ms; the second task's is the longest response there is.
+	ran = dlgroup("simulate --sched fp --runtime 5ms --period 8ms --duration 40ms --plot " + picture + " " + file);
+	EXPECT_EQ(ran.status, 3);
+	svg = slurp(picture);
+	EXPECT_NE(svg.find("x=\"120.00\" y=\"62.00\" width=\"336.00\" height=\"20.00\" class=\"miss\"><title>1: 7ms"),
+		  svg.npos);
+	EXPECT_NE(svg.find("class=\"run\"><title>2: 9.5ms"), svg.npos);
+	EXPECT_NE(svg.find("<path class=\"miss\" d=\"M360.00 "), svg.npos);
+	EXPECT_NE(svg.find("<path class=\"mark\" d=\"M1080.00 "), svg.npos);
+	EXPECT_NE(svg.find("<polyline class=\"supply\" points=\"456.00,"), svg.npos);
+	EXPECT_NE(svg.find("<polyline class=\"supply\" points=\"576.00,"), svg.npos);
+	EXPECT_NE(svg.find("<polyline class=\"mark\" points=\"456.00,"), svg.npos);
 	// Seeds are taken, and the same ones do the same.
 	auto random = "simulate --sched edf --runtime 2ms --period 4ms --supply random:3 --releases sporadic:4 " + file;
 	ran = dlgroup(random);
@@ -564,6 +577,7 @@ TASK      DEADLINE         JOBS       MISSES     RESPONSE    PREDICTED
 		     std::pair("--supply random:x", "--supply: 'random:x': expected a seed, as in random:1"),
 		     std::pair("--releases random:1", "--releases: 'random:1': expected synchronous or sporadic"),
 		     std::pair("--gantt /nowhere/x", "/nowhere/x: cannot be written: No such file"),
+		     std::pair("--plot /nowhere/x", "/nowhere/x: cannot be written: No such file"),
 		     std::pair("--duration 900s --gantt /nowhere/x", "--gantt: too much to draw")}) {
 		ran = dlgroup("simulate --sched edf --runtime 1ms --period 10ms " + file + " " + arguments);
 		EXPECT_EQ(ran.status, 2) << arguments;

@@ -208,6 +208,7 @@ CommandLine::CommandLine()
 	simulate_verb->add_option("--releases", options_.releases,
 				  "when jobs come: synchronous (the default) or sporadic:SEED");
 	simulate_verb->add_option("--gantt", options_.gantt, "draw it, as SVG")->type_name("FILE");
+	simulate_verb->add_option("--plot", options_.plot, "draw the responses, as SVG")->type_name("FILE");
 
 	auto *gen_verb = verb("gen", "make a random task set", gen);
 	gen_verb->add_option("--utilisation", options_.utilisation,

@@ -2,6 +2,7 @@
 // simulate: what happens to a task set in a reservation, event by event.
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -36,7 +37,7 @@ Result<Scenario> scenario_of(const Options &options, const Question &question)
 	Scenario scenario;
 	scenario.scheduler = question.scheduler;
 	scenario.supply = question.supply;
-	scenario.record = !options.gantt.empty();
+	scenario.record = !options.gantt.empty() || !options.plot.empty();
 	auto longest = question.supply.period;
 	for (const auto &task : question.set)
 		longest = std::max({longest, task.period, task.deadline});
@@ -76,30 +77,47 @@ double ns(nanoseconds time)
 	return static_cast<double>(time.count());
 }
 
-// A row for each task, with its arrivals and deadlines, and one for the server.
+// A row for each task.
+constexpr double kRow = 44, kArrow = 34, kBox = 20, kGap = 10;
+
+double row_of(std::size_t task)
+{
+	return kRow * static_cast<double>(task);
+}
+
+void name_rows(TimeChart &chart, const TaskSet &set)
+{
+	for (std::size_t i = 0; i < set.size(); i++)
+		chart.name(row_of(i) + kRow - kGap, set[i].name);
+}
+
+tl::unexpected<Error> too_much(const char *option, const Scenario &scenario)
+{
+	return bad_input(option, fmt::format("too much to draw; expected a --duration shorter than {}",
+					     format_duration(scenario.duration)));
+}
+
+// With arrivals and deadlines, and one more row for the server.
 Result<void> draw(const std::string &path, const std::string &title, const Question &question,
 		  const Scenario &scenario, const Simulated &seen)
 {
-	constexpr double kRow = 44, kArrow = 34, kBox = 20, kGap = 10;
 	if (seen.slices.size() + seen.throttles.size() + seen.jobs.size() > kMostDrawn)
-		return bad_input("--gantt", fmt::format("too much to draw; expected a --duration shorter "
-							"than {}", format_duration(scenario.duration)));
+		return too_much("--gantt", scenario);
 	const auto &set = question.set;
-	auto server = kRow * static_cast<double>(set.size());
+	auto server = row_of(set.size());
 	TimeChart chart(title, scenario.duration, server + kRow);
-	for (std::size_t i = 0; i < set.size(); i++)
-		chart.name(kRow * static_cast<double>(i) + kRow - kGap, set[i].name);
+	name_rows(chart, set);
 	chart.name(server + kRow - kGap, "throttled");
 	for (const auto &slice : seen.throttles)
 		chart.box(ns(slice.from), ns(slice.to), server + kRow - kBox - 2, kBox, "wait",
 			  fmt::format("{} to {}", format_duration(slice.from), format_duration(slice.to)));
 	for (const auto &slice : seen.slices)
 		chart.box(ns(slice.from), ns(slice.to),
-			  kRow * static_cast<double>(slice.task) + kRow - kBox - 2, kBox, "run",
+			  row_of(slice.task) + kRow - kBox - 2, kBox, "run",
 			  fmt::format("{}: {} to {}", set[slice.task].name, format_duration(slice.from),
 				      format_duration(slice.to)));
 	for (const auto &job : seen.jobs) {
-		auto top = kRow * static_cast<double>(job.task) + kRow - kArrow - 2;
+		auto top = row_of(job.task) + kRow - kArrow - 2;
 		if (job.arrival.count() >= 0)
 			chart.arrow(ns(job.arrival), top, kArrow, false, "mark");
 		if (job.deadline > scenario.duration)
@@ -107,6 +125,42 @@ Result<void> draw(const std::string &path, const std::string &title, const Quest
 		bool missed = !job.end || *job.end > job.deadline;
 		chart.arrow(ns(job.deadline), top, kArrow, true, missed ? "miss" : "mark");
 	}
+	return save_file(path, chart.finish());
+}
+
+// From the arrival to the longest response, with a mark for each, against the
+// deadline and the bound.
+Result<void> draw_responses(const std::string &path, const std::string &title, const TaskSet &set,
+			    const Scenario &scenario, const Simulated &seen, const Analysis &expected)
+{
+	std::vector<std::set<nanoseconds>> responses(set.size());
+	for (const auto &job : seen.jobs)
+		if (job.end)
+			responses[job.task].insert(*job.end - job.arrival);
+	std::size_t marks = 0;
+	nanoseconds until{0};
+	for (std::size_t i = 0; i < set.size(); i++) {
+		marks += responses[i].size();
+		until = std::max({until, set[i].deadline, expected.responses[i].value_or(until)});
+		if (!responses[i].empty())
+			until = std::max(until, *responses[i].rbegin());
+	}
+	if (marks > kMostDrawn)
+		return too_much("--plot", scenario);
+	TimeChart chart(title, until, row_of(set.size()));
+	name_rows(chart, set);
+	for (std::size_t i = 0; i < set.size(); i++) {
+		auto bottom = row_of(i) + kRow - 2;
+		if (const auto longest = seen.tasks[i].response)
+			chart.box(0, ns(*longest), bottom - kBox, kBox, *longest > set[i].deadline ? "miss" : "run",
+				  fmt::format("{}: {}", set[i].name, format_duration(*longest)));
+		for (auto response : responses[i])
+			chart.line({{ns(response), bottom - kBox}, {ns(response), bottom}}, "mark");
+		chart.arrow(ns(set[i].deadline), bottom - kArrow, kArrow, true, seen.tasks[i].misses ? "miss" : "mark");
+		if (const auto bound = expected.responses[i])
+			chart.line({{ns(*bound), bottom - kArrow}, {ns(*bound), bottom}}, "supply");
+	}
+	chart.note(chart.until() * 0.85, row_of(set.size()) + 28, "bar: longest response, arrow: deadline, green: bound");
 	return save_file(path, chart.finish());
 }
 
@@ -138,6 +192,9 @@ Result<int> simulate(const Options &options)
 				   in_total(question->supply, 1), options.service, options.releases);
 	if (!options.gantt.empty())
 		if (auto drawn = draw(options.gantt, summary, *question, *scenario, *seen); !drawn)
+			return tl::unexpected(drawn.error());
+	if (!options.plot.empty())
+		if (auto drawn = draw_responses(options.plot, summary, set, *scenario, *seen, expected); !drawn)
 			return tl::unexpected(drawn.error());
 	if (std::any_of(set.begin(), set.end(), [](const auto &task) { return task.blocking.count(); }))
 		say("simulate", "the blocking of tasks is not simulated");
