@@ -16,6 +16,8 @@
 
 #include <dlgroup/fs.h>
 
+#include "toml.h"
+
 namespace dlgroup {
 
 namespace {
@@ -114,6 +116,78 @@ Result<TaskSet> parse_lines(const Source &source)
 	return set;
 }
 
+// What JSON and TOML have in common.
+enum class Place { nowhere, root, tasks, task, end };
+
+const Field *find_field(std::string_view name)
+{
+	if (name.ends_with(kNanoseconds))
+		name.remove_suffix(kNanoseconds.size());
+	auto found = std::find_if(kFields.begin(), kFields.end(),
+				  [&](const Field &field) { return field.name == name; });
+	return found == kFields.end() ? nullptr : &*found;
+}
+
+std::string unknown_key(Place place, std::string_view name)
+{
+	std::string names;
+	for (const auto &field : kFields)
+		names += std::string(field.name) + ", ";
+	return fmt::format("unknown key '{}'; expected {}", name,
+			   place == Place::root ? "\"tasks\", comment or schema_version"
+						: names + "name or priority");
+}
+
+std::string second_time(std::string_view name)
+{
+	return fmt::format("'{}' for the second time; expected it once", name);
+}
+
+std::string lacking(const Field &field)
+{
+	return fmt::format("the task ends; expected its \"{}\"", field.name);
+}
+
+// What belongs there.
+std::string expected(Place place, std::string_view key)
+{
+	switch (place) {
+	case Place::nowhere:
+		return "an object with \"tasks\"";
+	case Place::root:
+		return key == "comment"		 ? "a string"
+		       : key == "schema_version" ? fmt::format("{}", kSchemaVersion)
+						 : "an array of tasks";
+	case Place::tasks:
+		return "a task: {\"runtime\": \"1ms\", \"deadline\": \"5ms\", \"period\": \"5ms\"}";
+	default:
+		break;
+	}
+	if (key == "priority")
+		return fmt::format("an integer from {} to {}", kLowestPriority, kHighestPriority);
+	if (key.ends_with(kNanoseconds))
+		return "a whole number of nanoseconds";
+	return key == "name" ? "a string" : "a time such as \"5ms\"";
+}
+
+// Makes ranks of SCHED_FIFO priorities: a higher one goes first; without any,
+// the first given does.
+Result<TaskSet> ranked(const Source &source, TaskSet set, std::size_t with_priority)
+{
+	if (with_priority && with_priority != set.size())
+		return source.refuse(0, "some tasks have a \"priority\" and some have not; "
+					"expected all or none");
+	std::map<unsigned, unsigned, std::greater<>> ranks;
+	for (const auto &task : set)
+		ranks[task.rank] = 0;
+	unsigned next = 0;
+	for (auto &[priority, rank] : ranks)
+		rank = next++;
+	for (std::size_t i = 0; i < set.size(); i++)
+		set[i].rank = with_priority ? ranks[set[i].rank] : static_cast<unsigned>(i);
+	return set;
+}
+
 // Counts what the parser has read: it tells no position of its own but for
 // errors of syntax.
 class Reading {
@@ -155,11 +229,7 @@ public:
 			return tl::unexpected(*error_);
 		if (!good)
 			return source_.refuse(read_, "not JSON");
-		if (with_priority_ && with_priority_ != set_.size())
-			return source_.refuse(0, "some tasks have a \"priority\" and some have not; "
-						 "expected all or none");
-		rank();
-		return std::move(set_);
+		return ranked(source_, std::move(set_), with_priority_);
 	}
 
 	bool null() override { return unexpected(); }
@@ -224,15 +294,11 @@ public:
 		bool known = at_root ? name == "tasks" || name == "comment" || name == "schema_version"
 				     : name == "name" || name == "priority" || find_field(name);
 		if (!known)
-			return refuse(token(), fmt::format("unknown key '{}'; expected {}", name,
-							   at_root ? "\"tasks\", comment or "
-								     "schema_version"
-								   : key_names()));
+			return refuse(token(), unknown_key(at_root ? Place::root : Place::task, name));
 		// A time in ns is the same one.
 		const auto *field = at_root ? nullptr : find_field(name);
 		if (!(at_root ? seen_at_root_ : seen_).insert(field ? std::string(field->name) : name).second)
-			return refuse(token(), fmt::format("'{}' for the second time; "
-							   "expected it once", name));
+			return refuse(token(), second_time(name));
 		key_ = name;
 		return true;
 	}
@@ -246,8 +312,7 @@ public:
 		}
 		for (const auto &field : kFields)
 			if (field.required && !seen_.count(std::string(field.name)))
-				return refuse(token(), fmt::format("the task ends; expected its "
-								   "\"{}\"", field.name));
+				return refuse(token(), lacking(field));
 		set_.push_back(std::move(task_));
 		place_ = Place::tasks;
 		return true;
@@ -273,8 +338,6 @@ public:
 	}
 
 private:
-	enum class Place { nowhere, root, tasks, task, end };
-
 	// Stores a time where the key says.
 	bool take(std::string_view text)
 	{
@@ -284,21 +347,6 @@ private:
 			return refuse(time.error());
 		task_.*field.value = *time;
 		return true;
-	}
-	static const Field *find_field(std::string_view name)
-	{
-		if (name.ends_with(kNanoseconds))
-			name.remove_suffix(kNanoseconds.size());
-		auto found = std::find_if(kFields.begin(), kFields.end(),
-					  [&](const Field &field) { return field.name == name; });
-		return found == kFields.end() ? nullptr : &*found;
-	}
-	static std::string key_names()
-	{
-		std::string names;
-		for (const auto &field : kFields)
-			names += std::string(field.name) + ", ";
-		return names + "name or priority";
 	}
 
 	// Where the value just read begins. All of it has been read and, if it is a
@@ -336,28 +384,7 @@ private:
 
 	bool unexpected()
 	{
-		auto what = [&]() -> std::string {
-			switch (place_) {
-			case Place::nowhere:
-				return "an object with \"tasks\"";
-			case Place::root:
-				return key_ == "comment"	  ? "a string"
-				       : key_ == "schema_version" ? fmt::format("{}", kSchemaVersion)
-								  : "an array of tasks";
-			case Place::tasks:
-				return "a task: {\"runtime\": \"1ms\", \"deadline\": \"5ms\", "
-				       "\"period\": \"5ms\"}";
-			default:
-				break;
-			}
-			if (key_ == "priority")
-				return fmt::format("an integer from {} to {}", kLowestPriority,
-						   kHighestPriority);
-			if (key_.ends_with(kNanoseconds))
-				return "a whole number of nanoseconds";
-			return key_ == "name" ? "a string" : "a time such as \"5ms\"";
-		};
-		return refuse(token(), "expected " + what());
+		return refuse(token(), "expected " + expected(place_, key_));
 	}
 	bool refuse(Error error)
 	{
@@ -367,20 +394,6 @@ private:
 	bool refuse(std::size_t offset, std::string reason)
 	{
 		return refuse(source_.refuse(offset, std::move(reason)).value());
-	}
-
-	// A higher SCHED_FIFO priority goes first; without any, the first given does.
-	void rank()
-	{
-		std::map<unsigned, unsigned, std::greater<>> ranks;
-		for (const auto &task : set_)
-			ranks[task.rank] = 0;
-		unsigned next = 0;
-		for (auto &[priority, rank] : ranks)
-			rank = next++;
-		for (std::size_t i = 0; i < set_.size(); i++)
-			set_[i].rank = with_priority_ ? ranks[set_[i].rank]
-						      : static_cast<unsigned>(i);
 	}
 
 	const Source &source_;
@@ -395,6 +408,113 @@ private:
 	TaskSet set_;
 };
 
+// The same keys. The parser itself refuses what is there twice.
+class TomlReader {
+public:
+	explicit TomlReader(const Source &source) : source_(source) {}
+
+	Result<TaskSet> read()
+	{
+		auto parsed = toml::parse(source_.text());
+		if (!parsed)
+			return refuse(parsed.error().source(), std::string(parsed.error().description()));
+		const auto &root = parsed.table();
+		for (const auto &[key, node] : root) {
+			if (key != "tasks" && key != "comment" && key != "schema_version")
+				return refuse(key.source(), unknown_key(Place::root, key.str()));
+			bool good = key == "tasks"	? node.is_array()
+				    : key == "comment" ? node.is_string()
+						       : node.value_exact<std::int64_t>() == kSchemaVersion;
+			if (!good)
+				return refuse(node.source(), "expected " + expected(Place::root, key.str()));
+		}
+		const auto *tasks = root["tasks"].as_array();
+		if (!tasks)
+			return source_.refuse(source_.text().size(), "no tasks; expected [[tasks]]");
+		for (const auto &node : *tasks) {
+			if (!node.is_table())
+				return refuse(node.source(), "expected " + expected(Place::tasks, ""));
+			if (auto done = add(*node.as_table()); !done)
+				return tl::unexpected(done.error());
+		}
+		return ranked(source_, std::move(set_), with_priority_);
+	}
+
+private:
+	Result<void> add(const toml::table &table)
+	{
+		SporadicTask task;
+		std::set<std::string_view> seen;
+		for (const auto &[key, node] : table) {
+			auto name = key.str();
+			const auto *field = find_field(name);
+			std::optional<std::string> time;
+			if (field && name.ends_with(kNanoseconds)) {
+				if (const auto *number = node.as_integer())
+					time = fmt::format("{}ns", **number);
+			} else if (field) {
+				time = node.value_exact<std::string>();
+			}
+			if (time) {
+				auto value = source_.time(place(node.source().begin), *time, *field);
+				if (!value)
+					return tl::unexpected(value.error());
+				task.*field->value = *value;
+			}
+			auto priority = name == "priority" ? node.value_exact<std::int64_t>() : std::nullopt;
+			bool is_priority = priority && *priority >= kLowestPriority && *priority <= kHighestPriority;
+			if (is_priority) {
+				task.rank = static_cast<unsigned>(*priority); // made a rank in the end
+				with_priority_++;
+			}
+			if (name == "name" && node.is_string())
+				task.name = **node.as_string();
+			if (!field && name != "name" && name != "priority")
+				return refuse(key.source(), unknown_key(Place::task, name));
+			if (!time && !is_priority && !(name == "name" && node.is_string()))
+				return refuse(node.source(), "expected " + expected(Place::task, name));
+			if (field && !seen.insert(field->name).second)
+				return refuse(key.source(), second_time(name));
+		}
+		for (const auto &field : kFields)
+			if (field.required && !seen.count(field.name))
+				return refuse(table.source(), lacking(field));
+		set_.push_back(std::move(task));
+		return {};
+	}
+
+	// The parser counts columns in characters, of which UTF-8 makes several bytes.
+	std::size_t place(toml::source_position position) const
+	{
+		auto text = source_.text();
+		std::size_t at = 0;
+		for (auto line = position.line; line > 1 && at < text.size(); line--)
+			at = std::min(text.find('\n', at), text.size() - 1) + 1;
+		for (auto column = position.column; column > 1 && at < text.size(); column--)
+			while (++at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80)
+				;
+		return at;
+	}
+	tl::unexpected<Error> refuse(const toml::source_region &where, std::string reason) const
+	{
+		return source_.refuse(place(where.begin), std::move(reason));
+	}
+
+	const Source &source_;
+	TaskSet set_;
+	std::size_t with_priority_ = 0;
+};
+
+// No time begins with a letter or a bracket, and every TOML does.
+bool is_toml(std::string_view text)
+{
+	auto at = text.find_first_not_of(" \t\r\n");
+	while (at != text.npos && text[at] == '#')
+		at = text.find_first_not_of(" \t\r\n", std::min(text.find('\n', at), text.size()));
+	return at != text.npos &&
+	       (std::isalpha(static_cast<unsigned char>(text[at])) || std::strchr("[\"'_", text[at]));
+}
+
 } // namespace
 
 Result<TaskSet> parse_task_set(std::string_view text, const std::string &name)
@@ -402,6 +522,7 @@ Result<TaskSet> parse_task_set(std::string_view text, const std::string &name)
 	Source source(text, name);
 	auto first = text.find_first_not_of(" \t\r\n");
 	auto set = first != text.npos && text[first] == '{' ? JsonReader(source).read()
+		   : is_toml(text)			    ? TomlReader(source).read()
 							    : parse_lines(source);
 	if (!set)
 		return set;

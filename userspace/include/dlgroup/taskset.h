@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// What runs inside a reservation: sporadic tasks, and the two forms in which a
-// file describes them.
+// What runs inside a reservation: sporadic tasks, and the three forms in which
+// a file describes them.
 #pragma once
 
 #include <string>
@@ -29,7 +29,10 @@ using TaskSet = std::vector<SporadicTask>;
 //	{"tasks": [{"runtime": "1ms", "deadline": "5ms", "period": "5ms"}]}
 // with, if wanted, "name", "jitter", "blocking" and a SCHED_FIFO "priority". A
 // time may also be an integer of nanoseconds: "runtime_ns" and so on. Beside the
-// tasks there may be a "comment" and "schema_version": 1.
+// tasks there may be a "comment" and "schema_version": 1. If the text begins with
+// a letter or a bracket, comments aside, it is TOML, with the same keys:
+//	[[tasks]]
+//	runtime = "1ms"
 // An error's object is NAME:LINE:COLUMN, its reason says what was expected.
 Result<TaskSet> parse_task_set(std::string_view text, const std::string &name);
 // The content of a file; "-" is standard input.

@@ -47,6 +47,47 @@ TEST(Json, HasAllThereIs)
 	EXPECT_EQ((*set)[0].period, nanoseconds(3));
 }
 
+TEST(Toml, SaysWhatJsonSays)
+{
+	auto toml = parse_task_set(R"(# a pump
+comment = "c"
+schema_version = 1
+
+[[tasks]]
+name = "a \"b\""
+runtime = "1ms"
+deadline = "5ms"
+period_ns = 10_000_000
+priority = 7
+jitter = "1us"
+
+[[tasks]] # the second
+runtime = '1.5ms'
+deadline = "5ms"
+period = "10ms"
+blocking_ns = 0
+priority = 80
+)", "f");
+	ASSERT_TRUE(toml) << toml.error().object << toml.error().reason;
+	auto json = *parse_task_set(R"({"tasks": [
+	{"name": "a \"b\"", "runtime": "1ms", "deadline": "5ms", "period": "10ms", "jitter": "1us", "priority": 7},
+	{"runtime": "1.5ms", "deadline": "5ms", "period": "10ms", "priority": 80}]})", "f");
+	ASSERT_EQ(toml->size(), json.size());
+	for (std::size_t i = 0; i < json.size(); i++) {
+		auto fields = [](const SporadicTask &task) {
+			return std::tuple(task.name, task.runtime, task.deadline, task.period, task.jitter,
+					  task.blocking, task.rank);
+		};
+		EXPECT_EQ(fields((*toml)[i]), fields(json[i]));
+	}
+	EXPECT_EQ((*toml)[1].rank, 0U);
+	// In one line, and without priorities: the first goes first.
+	auto set = parse_task_set("tasks = [{runtime='1ms',deadline='5ms',period='5ms'},"
+				  "{runtime='1ms',deadline='5ms',period='5ms'}]", "f");
+	ASSERT_TRUE(set) << set.error().object << set.error().reason;
+	EXPECT_EQ((*set)[1].rank, 1U);
+}
+
 TEST(Priorities, CanBeOrdered)
 {
 	auto set = *parse_task_set("1ms 9ms 20ms\n1ms 5ms 30ms\n1ms 9ms 10ms", "f");
@@ -80,7 +121,30 @@ TEST(BadTaskSet, IsRefusedWithItsPlace)
 		     {"1ms -5ms 10ms", "f:1:5", "expected the deadline, a time such as 5ms"},
 		     {"1ms 5ms 9223372036854775808ns", "f:1:9", "too long a time"},
 		     {"1ms 5ms 10ms\r\n", "f:1:9", "unknown unit 'ms?'"},
-		     {"[]", "f:1:1", "expected the runtime"},
+		     {"tasks", "f:1:6", "end-of-file"},
+		     {"# x\n[[tasks]]\nruntime = 1ms", "f:3:12", "expected digit, saw 'm'"},
+		     {"[[tasks]]\nruntime = \"1\"", "f:2:11", "'1': has no unit"},
+		     {"[[tasks]]\nruntime = 1", "f:2:11", "expected a time such as \"5ms\""},
+		     {"[[tasks]]\nruntime_ns = 1.0", "f:2:14", "expected a whole number of nanoseconds"},
+		     {"[[tasks]]\nruntime_ns = -1", "f:2:14", "expected the runtime, a time such as 5ms"},
+		     {"[[tasks]]\nruntime_ns = 0", "f:2:14", "the runtime is 0"},
+		     {"[[tasks]]\nruntime = '1ms'\nruntime = '1ms'", "f:3:11", "cannot redefine existing string 'runtime'"},
+		     {"[[tasks]]\nruntime = '1ms'\nruntime_ns = 1", "f:3:1", "'runtime_ns' for the second time"},
+		     {"[[tasks]]\nruntime = '1ms'\n\n[[tasks]]", "f:1:1", "expected its \"deadline\""},
+		     {"[[tasks]]\npriority = 100", "f:2:12", "expected an integer from 1 to 99"},
+		     {"[[tasks]]\npriority = '1'", "f:2:12", "expected an integer from 1 to 99"},
+		     {"[[tasks]]\nname = 1", "f:2:8", "expected a string"},
+		     {"[[tasks]]\ncolour = 1", "f:2:1", "unknown key 'colour'; expected runtime, deadline"},
+		     {"[[task]]\nruntime = '1ms'", "f:1:3", "unknown key 'task'; expected \"tasks\""},
+		     {"[tasks]\nruntime = '1ms'", "f:1:1", "expected an array of tasks"},
+		     {"tasks = [5]", "f:1:10", "expected a task: {"},
+		     {"tasks = []", "f:1:11", "no tasks"},
+		     {"comment = 'x'", "f:1:14", "no tasks; expected [[tasks]]"},
+		     {"comment = 5", "f:1:11", "expected a string"},
+		     {"schema_version = 2", "f:1:18", "expected 1"},
+		     {"tasks = [{name='\u00e4\u00f6', colour=1}]", "f:1:24", "unknown key 'colour'"},
+		     {"[[tasks]]\nruntime='1ms'\ndeadline='1ms'\nperiod='1ms'\npriority=1\n[[tasks]]\n"
+		      "runtime='1ms'\ndeadline='1ms'\nperiod='1ms'", "f:1:1", "all or none"},
 		     {"{", "f:1:1", "unexpected end of input"},
 		     {"{}", "f:1:2", "no tasks; expected \"tasks\""},
 		     {"{\"tasks\": []}", "f:1:14", "no tasks"},
@@ -145,6 +209,7 @@ PROPERTY(AnyTextIsATaskSetOrNot, [](const std::string &text) {
 	parsed_or_refused(text);
 	parsed_or_refused("{" + text);
 	parsed_or_refused("{\"tasks\": [" + text);
+	parsed_or_refused("[[tasks]]\n" + text);
 })
 
 // What is nearly right goes deeper than what is all wrong.
@@ -152,7 +217,9 @@ PROPERTY(ADamagedTaskSetIsATaskSetOrNot, [](std::uint16_t where, char letter, st
 	std::string json = R"({"tasks": [{"name": "a", "runtime": "1ms", "deadline": "5ms",
 		"period": "10ms", "jitter": "1us", "blocking": "2us", "priority": 7}]})";
 	std::string plain = "1ms 5ms 10ms\n2ms 20ms 20ms # two\n";
-	for (auto *text : {&json, &plain}) {
+	std::string toml = "[[tasks]]\nname = 'a'\nruntime = '1ms'\ndeadline = \"5ms\"\nperiod_ns = 7\n"
+			   "jitter = '1us'\npriority = 7\n";
+	for (auto *text : {&json, &plain, &toml}) {
 		(*text)[where % text->size()] = letter;
 		parsed_or_refused(*text);
 		parsed_or_refused(text->substr(0, cut % text->size()));

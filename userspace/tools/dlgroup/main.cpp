@@ -79,7 +79,8 @@ private:
 		sub->add_option("--latency", options_.latency,
 				"by how much the reservation can be served late");
 		sub->add_option("FILE", options_.file,
-				"lines: runtime deadline period; or JSON; - is standard input")
+				"lines: runtime deadline period; or TOML or JSON; - is standard "
+				"input")
 			->required();
 	}
 	void add_question(CLI::App *sub)
