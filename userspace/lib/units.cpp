@@ -26,9 +26,14 @@ constexpr std::string_view kDigits = "0123456789";
 // cpu.rt.max takes at most what a 64 bit nanosecond count holds.
 constexpr std::int64_t kLongest_ns = 1000000000LL * 1000000;
 
+// Whatever was typed, the message is one printable line.
 std::string quote(std::string_view text)
 {
-	return fmt::format("'{}'", text);
+	auto quoted = fmt::format("'{}'", text);
+	for (auto &letter : quoted)
+		if (static_cast<unsigned char>(letter) < ' ' || letter == 0x7f)
+			letter = '?';
+	return quoted;
 }
 
 template <class T>
@@ -123,7 +128,7 @@ Result<nanoseconds> parse_duration(std::string_view text)
 		return nanoseconds(ns);
 	}
 	return bad_input(quote(text),
-			 fmt::format("unknown unit '{}' (use ns, us, ms or s)", suffix));
+			 fmt::format("unknown unit {} (use ns, us, ms or s)", quote(suffix)));
 }
 
 std::string format_duration(nanoseconds time)
@@ -283,19 +288,20 @@ Result<RtMax> parse_rt_max(std::string_view text)
 	auto fields = split(text, " \t\n", false);
 	RtMax value;
 	auto time = [&](std::size_t i, microseconds &into) {
-		auto us = to_integer<std::int64_t>(fields[i]);
-		if (us)
-			into = microseconds(*us);
-		return us.has_value();
+		auto us = to_integer<std::uint64_t>(fields[i]);
+		if (!us || *us > kLongest_ns / 1000)
+			return false;
+		into = microseconds(static_cast<std::int64_t>(*us));
+		return true;
 	};
-	bool good = fields.size() >= 2 && fields.size() <= 3 && time(1, value.period);
+	bool good = fields.size() >= 2 && fields.size() <= 3 && time(1, value.period) && value.period.count();
 	if (good && fields[0] != "max") {
 		value.is_max = false;
 		good = time(0, value.runtime);
 	}
 	value.deadline = value.period;
 	if (good && fields.size() == 3)
-		good = time(2, value.deadline);
+		good = time(2, value.deadline) && value.deadline.count();
 	if (!good)
 		return fail(Status::failed, quote(text), "not the content of a cpu.rt.max");
 	return value;

@@ -124,6 +124,14 @@ TEST(Request, LongFormKeepsWhatIsLeftOut)
 	EXPECT_EQ(changed.period, microseconds(50000));
 }
 
+// Whatever is typed, a message is one line.
+TEST(BadText, IsQuotedPrintably)
+{
+	EXPECT_EQ(parse_duration("5\nm\x7f").error().object, "'5?m?'");
+	EXPECT_EQ(parse_duration("5\nm\x7f").error().reason, "unknown unit '?m?' (use ns, us, ms or s)");
+	EXPECT_EQ(parse_file_text("5000 20000\n").error().object, "'5000 20000?'");
+}
+
 TEST(RtMaxFile, IsRead)
 {
 	auto number = parse_rt_max("5000 20000\n");
@@ -133,7 +141,8 @@ TEST(RtMaxFile, IsRead)
 	EXPECT_EQ(format_rt_max(*parse_rt_max("max 100000\n")), "max");
 	EXPECT_EQ(parse_rt_max("max 50000\n")->period, microseconds(50000));
 	EXPECT_EQ(format_rt_max(*parse_rt_max("0 100000\n")), "0");
-	for (const char *text : {"", "5000", "a b", "5000 b", "5000 20000 x", "1 2 3 4"})
+	for (const char *text : {"", "5000", "a b", "5000 b", "5000 20000 x", "1 2 3 4", "-1 100000",
+				 "5 0", "5 10 0", "1000000000000001 1000000000000001"})
 		EXPECT_FALSE(parse_rt_max(text)) << text;
 }
 
