@@ -5,13 +5,14 @@
 #include <fstream>
 #include <functional>
 #include <map>
-#include <random>
 #include <set>
 #include <sstream>
 
 #include <gtest/gtest.h>
 
 #include <dlgroup/simulate.h>
+
+#include "random_set.h"
 
 namespace dlgroup {
 namespace {
@@ -164,24 +165,6 @@ double milliseconds_of(const std::function<void()> &work)
 	auto start = std::clock();
 	work();
 	return static_cast<double>(std::clock() - start) * 1000 / CLOCKS_PER_SEC;
-}
-
-TaskSet random_set(unsigned count, unsigned seed, double utilisation)
-{
-	std::mt19937_64 random(seed);
-	TaskSet set;
-	for (unsigned i = 0; i < count; i++) {
-		auto period = 1000000 + static_cast<std::int64_t>(random() % 99000000);
-		auto runtime = static_cast<std::int64_t>(static_cast<double>(period) * utilisation / count *
-							 (0.5 + static_cast<double>(random() % 1000) / 1000));
-		SporadicTask task;
-		task.runtime = nanoseconds(std::max<std::int64_t>(runtime, 1));
-		task.deadline = nanoseconds(period - static_cast<std::int64_t>(random() % 4) * period / 20);
-		task.period = nanoseconds(period);
-		set.push_back(task);
-	}
-	order_priorities(set, PriorityOrder::deadline_monotonic);
-	return set;
 }
 
 #ifdef __SANITIZE_ADDRESS__
