@@ -11,7 +11,7 @@ _dlgroup_groups()
 
 _dlgroup()
 {
-	local verbs='set show list rm run attach detach vm features doctor check design simulate gen'
+	local verbs='set show list rm run attach detach vm features doctor check design fit simulate gen'
 	local vm_verbs='attach detach show list run'
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
@@ -48,6 +48,7 @@ _dlgroup()
 	'vm detach') options+=' --dry-run' ;;
 	check) options+=" $question --runtime --sensitivity --plot" ;;
 	design) options+=" $question --overhead" ;;
+	fit) options+=" $reservation --for --plan" ;;
 	simulate) options+=" $model --runtime --duration --supply --releases --gantt --plot" ;;
 	gen) options+=' --utilisation --tasks --shares --periods --deadlines --seed' ;;
 	esac
@@ -59,6 +60,10 @@ _dlgroup()
 		;;
 	--plan | --gantt | --plot | --profile)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	--for)
+		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")
 		return
 		;;
 	--sched)

@@ -428,7 +428,7 @@ std::optional<Refusal> explain(const Situation &situation)
 	return Explainer(situation).explain();
 }
 
-std::optional<Refusal> foresee(Tree tree, const std::string &group, const RtMax &asked,
+std::optional<Refusal> suspect(Tree tree, const std::string &group, const RtMax &asked,
 			       const std::optional<CpuSet> &cpus,
 			       const std::vector<Headroom> &headroom)
 {
@@ -449,10 +449,18 @@ std::optional<Refusal> foresee(Tree tree, const std::string &group, const RtMax 
 	if (cpus)
 		tree.groups[*index].cpus = intersect(tree.groups[*index].cpus, *cpus);
 	auto refusal = explain({tree, *index, asked, ENOSPC, headroom, {}, {}});
-	// What is carved out of an ancestor takes nothing from the root pool, and how
-	// CPUs share a root domain is not known exactly.
-	bool certain = refusal && (refusal->rule == Rule::hierarchy ||
-				   (!tree.numbered_ancestor(*index) && refusal->free));
+	// What is carved out of an ancestor takes nothing from the root pool.
+	if (refusal && refusal->rule != Rule::hierarchy && tree.numbered_ancestor(*index))
+		return std::nullopt;
+	return refusal;
+}
+
+std::optional<Refusal> foresee(Tree tree, const std::string &group, const RtMax &asked,
+			       const std::optional<CpuSet> &cpus,
+			       const std::vector<Headroom> &headroom)
+{
+	auto refusal = suspect(std::move(tree), group, asked, cpus, headroom);
+	bool certain = refusal && (refusal->rule == Rule::hierarchy || refusal->free);
 	return certain ? refusal : std::nullopt;
 }
 

@@ -76,5 +76,10 @@ std::optional<Refusal> explain(const Situation &situation);
 std::optional<Refusal> foresee(Tree tree, const std::string &group, const RtMax &asked,
 			       const std::optional<CpuSet> &cpus,
 			       const std::vector<Headroom> &headroom);
+// The same, and what is likely: which CPUs share a root domain is told by the sum
+// of their SCHED_DEADLINE tasks alone.
+std::optional<Refusal> suspect(Tree tree, const std::string &group, const RtMax &asked,
+			       const std::optional<CpuSet> &cpus,
+			       const std::vector<Headroom> &headroom);
 
 } // namespace dlgroup

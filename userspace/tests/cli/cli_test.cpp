@@ -676,6 +676,93 @@ chrt --fifo --pid 3 43
 }
 
 // One sentence, the right status, nothing changed.
+TEST_F(Cli, Fit)
+{
+	made_.write("sys/kernel/debug/sched/dl_group_headroom",
+		    "cpu0 cap 267401227875123 fair 14073748835532 groups 154811237190860 tasks 0 free 98516241848731\n"
+		    "cpu1 cap 267401227875123 fair 14073748835532 groups 0 tasks 0 free 253327479039591\n");
+	auto ran = dlgroup("fit 5ms/20ms");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.err, "");
+	EXPECT_EQ(ran.out, R"(5ms/20ms fits on CPU 0 (25 % of 1 CPU = 0.25 CPU)
+CPU       FREE     LEFT  LARGEST
+0       35.0 %   10.0 %  7ms/20ms
+1       90.0 %   65.0 %  18ms/20ms
+)");
+	EXPECT_EQ(lines(dlgroup("fit --runtime 5ms --period 20ms --cpus 2").out)[0],
+		  "5ms/20ms fits on CPUs 0-1 (25 % of 2 CPUs = 0.50 CPU)");
+	ran = dlgroup("fit 12ms/20ms");
+	EXPECT_EQ(ran.out, R"(12ms/20ms fits on CPU 1 (60 % of 1 CPU = 0.60 CPU)
+CPU       FREE     LEFT  LARGEST
+0       35.0 %        -  7ms/20ms
+1       90.0 %   30.0 %  18ms/20ms
+)");
+	// The rule, the CPU, what was asked, what is free and what fits, in both forms.
+	ran = dlgroup("fit --json 12ms/20ms --cpus 2 --for /b");
+	EXPECT_EQ(ran.status, 3);
+	EXPECT_EQ(ran.err, "dlgroup: /b: refused (rule 1, CPU 0): asked 60.0 %, free 35.0 % of 95.0 % (fair "
+			   "server 5.0 %, /a 25.0 %, other groups 30.0 %); fits: 7ms/20ms\n");
+	auto json = nlohmann::json::parse(ran.out);
+	EXPECT_EQ(json["rule"], 1);
+	EXPECT_EQ(json["cpu"], 0);
+	EXPECT_EQ(json["asked"]["runtime_ns"], 12000000);
+	EXPECT_EQ(json["free"]["ppb"], 350000000);
+	EXPECT_EQ(json["fits"]["runtime_ns"], 7000000);
+	json = nlohmann::json::parse(dlgroup("fit --json 12ms/20ms").out);
+	EXPECT_EQ(json["schema_version"], 1);
+	EXPECT_EQ(json["cpus"], "1");
+	EXPECT_FALSE(json.contains("group"));
+	EXPECT_EQ(json["each_cpu"][0], nlohmann::json::parse(R"({"cpu": 0, "fits": false, "free_ppb": 350000000,
+		"left_ppb": null, "largest": {"runtime_ns": 7000000, "period_ns": 20000000}})"));
+	EXPECT_EQ(json["each_cpu"][1]["left_ppb"], 300000000);
+	// What SCHED_DEADLINE tasks share is the kernel's to tell.
+	EXPECT_EQ(json["notes"].size(), 0U);
+	made_.write("sys/kernel/debug/sched/dl_group_headroom",
+		    "cpu0 cap 267401227875123 fair 14073748835532 groups 0 tasks 1000000000 free 253327479039591\n"
+		    "cpu1 cap 267401227875123 fair 14073748835532 groups 0 tasks 1000000000 free 253327479039591\n");
+	EXPECT_NE(dlgroup("fit 5ms/20ms").err.find("the kernel alone knows"), std::string::npos);
+	for (auto [arguments, says] : {
+		     std::pair("max", "reservation: max and 0 take nothing"),
+		     std::pair("0", "reservation: max and 0 take nothing"),
+		     std::pair("", "reservation: missing"),
+		     std::pair("5ms/20ms --cpus 3", "5ms/20ms: can use 2 of the 3 CPUs asked for"),
+		     std::pair("5ms/20ms --for b", "b: not a target"),
+		     std::pair("--plan /nowhere/x", "/nowhere/x: cannot be read")}) {
+		ran = dlgroup(std::string("fit ") + arguments);
+		EXPECT_EQ(ran.status, 2) << arguments;
+		EXPECT_NE(ran.err.find(says), ran.err.npos) << ran.err;
+	}
+	std::filesystem::remove(made_.path("sys/kernel/debug/sched/dl_group_headroom"));
+	EXPECT_EQ(dlgroup("fit 5ms/20ms").status, 1);
+}
+
+// A design is placed, and what fit prints is made.
+TEST_F(Cli, FitOfADesign)
+{
+	made_.write("tasks", "1ms 5ms 10ms\n2.5ms 20ms 20ms\n");
+	auto command = std::string(DLGROUP_COMMAND " --root ") + made_.base() + " ";
+	auto design = command + "design --json --sched fp --period 4ms " + made_.path("tasks").string();
+	auto ran = shell(made_, design + " | " + command + "fit --json --plan - --for /b | " + command +
+					"set --dry-run --plan -");
+	EXPECT_EQ(ran.err, "");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_NE(plain(ran.out).find("echo '0' > ROOT/sys/fs/cgroup/b/cpuset.cpus"), std::string::npos) << ran.out;
+	EXPECT_NE(plain(ran.out).find("echo '2000 4000' > ROOT/sys/fs/cgroup/b/cpu.rt.max"), std::string::npos);
+	for (auto [plan, says] : {
+		     std::pair(R"({"cpu_rt_max": "1000 5000", "cpus": "0"})", "says itself on which CPUs"),
+		     std::pair(R"([{"cpu_rt_max": "1000 5000"}, {"cpu_rt_max": "1000 5000"}])", "expected one"),
+		     std::pair(R"({"group": "/a", "cpu_rt_max": "1000 5000"})", "names its group itself")}) {
+		made_.write("plan", plan);
+		ran = dlgroup("fit --for /b --plan " + made_.path("plan").string());
+		EXPECT_EQ(ran.status, 2);
+		EXPECT_NE(ran.err.find(says), ran.err.npos) << ran.err;
+	}
+	made_.write("plan", R"({"group": "/b", "cpu_rt_max": "1000 5000", "policy": "FIFO 10"})");
+	auto json = nlohmann::json::parse(dlgroup("fit --json --plan " + made_.path("plan").string()).out);
+	EXPECT_EQ(json["group"], "/b");
+	EXPECT_EQ(json["policy"], "FIFO 10");
+}
+
 TEST_F(Cli, BadPlans)
 {
 	struct Case {
@@ -852,7 +939,7 @@ protected:
 TEST_F(InStep, HelpNamesEveryVerb)
 {
 	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "rm", "run", "attach", "detach",
-				   "vm", "features", "doctor", "check", "design", "gen", "simulate"}));
+				   "vm", "features", "doctor", "check", "design", "fit", "gen", "simulate"}));
 	EXPECT_EQ(inner_, (std::map<std::string, Options>{
 				  {"vm", {"attach", "detach", "show", "list", "run"}}}));
 	EXPECT_EQ(global_, (Options{"--help", "--version", "--json", "--root", "--cgroup-root"}));

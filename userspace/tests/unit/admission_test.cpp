@@ -7,6 +7,7 @@
 #include "common.h"
 
 #include <dlgroup/admission.h>
+#include <dlgroup/placement.h>
 
 namespace dlgroup {
 namespace {
@@ -332,6 +333,76 @@ TEST(Foresee, LeavesToTheKernelWhatOnlyItKnows)
 	ASSERT_TRUE(machine.refuse("/c", number(18000, 20000), ENOSPC));
 	EXPECT_FALSE(foresee(machine.tree_, "/d", number(18000, 20000), std::nullopt, machine.headroom()));
 	EXPECT_FALSE(foresee(machine.tree_, "/d", number(18000, 20000), std::nullopt, {}));
+}
+
+TEST(Place, TakesTheFullestCpusThatHaveRoom)
+{
+	Machine machine;
+	machine.add("/a", number(11, 20), {1});
+	auto find = [&](const std::string &group, std::int64_t runtime_us, std::size_t count) {
+		return place(machine.tree_, group, number(runtime_us, 20000), count, machine.headroom());
+	};
+	auto found = find("/c", 7000, 1);
+	EXPECT_EQ(found.cpus, CpuSet{1});
+	EXPECT_FALSE(found.refusal);
+	ASSERT_EQ(found.places.size(), 2U);
+	EXPECT_EQ(percent(found.places[0].free), "90.0 %");
+	EXPECT_EQ(percent(found.places[1].free), "35.0 %");
+	EXPECT_EQ(found.places[0].largest, number(18000, 20000));
+	EXPECT_EQ(found.places[1].largest, number(7000, 20000));
+	EXPECT_EQ(find("/c", 7001, 1).cpus, CpuSet{0});
+	EXPECT_TRUE(find("/c", 18000, 1).places[0].fits);
+	EXPECT_FALSE(find("/c", 18000, 1).places[1].fits);
+	EXPECT_EQ(find("/c", 7000, 2).cpus, (CpuSet{0, 1}));
+	found = find("/c", 12000, 2);
+	EXPECT_TRUE(found.cpus.empty());
+	ASSERT_TRUE(found.refusal);
+	EXPECT_EQ(to_text(*found.refusal),
+		  "refused (rule 1, CPU 1): asked 60.0 %, free 35.0 % of 95.0 % (fair server 5.0 %, "
+		  "/a 55.0 %); fits: 7ms/20ms");
+	EXPECT_EQ(find("/c", 19000, 1).refusal->cpus, CpuSet{0});
+	// More CPUs than there are; and what the group has itself is free for it.
+	EXPECT_TRUE(find("/c", 1000, 3).cpus.empty());
+	EXPECT_EQ(find("/a", 18000, 1).cpus, CpuSet{1});
+	EXPECT_EQ(percent(find("/a", 18000, 1).places[0].free), "90.0 %");
+}
+
+TEST(Place, BelowANumberOnlyItsRestCounts)
+{
+	Machine machine;
+	machine.add("/a", number(11000, 20000));
+	machine.add("/a/x", number(8000, 20000), {0});
+	auto books = machine.headroom();
+	auto found = place(machine.tree_, "/a/y/z", number(4000, 20000), 1, books);
+	EXPECT_EQ(found.cpus, CpuSet{1});
+	ASSERT_EQ(found.places.size(), 2U);
+	EXPECT_EQ(found.places[0].largest, number(3000, 20000));
+	EXPECT_EQ(percent(found.places[1].free), "55.0 %");
+	found = place(machine.tree_, "/a/y/z", number(4000, 20000), 2, books);
+	ASSERT_TRUE(found.refusal);
+	EXPECT_EQ(found.refusal->rule, Rule::hierarchy);
+	EXPECT_EQ(found.refusal->cpus, CpuSet{0});
+}
+
+// 90 % of two CPUs are left for both together.
+TEST(Place, CountsTheTasksOfARootDomainOnce)
+{
+	Machine machine;
+	machine.one_domain = true;
+	machine.tasks_on[0] = machine.tasks_on[1] = bandwidth(number(900, 1000));
+	auto find = [&](std::int64_t runtime_us, std::size_t count) {
+		return place(machine.tree_, "/c", number(runtime_us, 20000), count, machine.headroom());
+	};
+	EXPECT_EQ(find(12000, 1).cpus, CpuSet{0});
+	EXPECT_EQ(find(8000, 2).cpus, (CpuSet{0, 1}));
+	auto found = find(12000, 2);
+	EXPECT_TRUE(found.cpus.empty());
+	ASSERT_TRUE(found.refusal);
+	EXPECT_EQ(found.refusal->rule, Rule::fits_cpu);
+	EXPECT_EQ(found.refusal->cpus, (CpuSet{0, 1}));
+	ASSERT_TRUE(found.refusal->fits);
+	EXPECT_GE(found.refusal->fits->runtime, microseconds(8000));
+	EXPECT_EQ(find(found.refusal->fits->runtime.count(), 2).cpus, (CpuSet{0, 1}));
 }
 
 // Whatever is offered passes the very rules by which the rest was refused,

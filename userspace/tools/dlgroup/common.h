@@ -123,6 +123,7 @@ Result<int> vm_list(const Context &context);
 Result<int> vm_run(const Context &context);
 Result<int> features(const Context &context);
 Result<int> doctor(const Context &context);
+Result<int> fit(const Context &context);
 // These look at no kernel and no cgroup.
 Result<int> check(const Options &options);
 Result<int> design(const Options &options);

@@ -45,12 +45,16 @@ private:
 				"unit:NAME")
 			->required(required);
 	}
-	void add_reservation(CLI::App *sub)
+	void add_times(CLI::App *sub)
 	{
 		sub->add_option("RES", options_.res, "runtime/period such as 5ms/20ms, max or 0");
 		sub->add_option("--runtime", options_.runtime, "runtime, in place of RES");
 		sub->add_option("--period", options_.period, "period, with --runtime");
 		sub->add_option("--deadline", options_.deadline, "deadline, with --period");
+	}
+	void add_reservation(CLI::App *sub)
+	{
+		add_times(sub);
 		sub->add_option("--cpus", options_.cpus, "CPUs of the group (cpuset.cpus)");
 	}
 	void add_policy(CLI::App *sub)
@@ -195,6 +199,19 @@ CommandLine::CommandLine()
 	add_question(design_verb);
 	design_verb->add_option("--overhead", options_.overhead,
 				"what each period costs beside the tasks");
+
+	auto *fit_verb = verb("fit", "find the CPUs of this machine on which a reservation fits", fit);
+	add_times(fit_verb);
+	auto *fit_cpus = fit_verb->add_option("--cpus", options_.cpu_count, "on how many CPUs (default: 1)")
+				 ->check(CLI::Range(1, 65536));
+	fit_verb->add_option("--for", options_.target, "the cgroup that is to have it (default: a new one)")
+		->type_name("TARGET");
+	auto *fit_plan = fit_verb->add_option("--plan", options_.plan,
+					      "take it from a JSON file, such as design --json prints; - is "
+					      "standard input");
+	fit_plan->type_name("FILE")->excludes(fit_cpus);
+	for (const char *other : {"RES", "--runtime", "--period", "--deadline"})
+		fit_plan->excludes(fit_verb->get_option(other));
 
 	auto *simulate_verb = verb("simulate", "run a task set in a reservation, event by event",
 				   simulate);
