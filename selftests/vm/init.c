@@ -2,6 +2,8 @@
 /*
  * First process of the VM. It mounts what a command expects, runs the command that scripts/vm left in /etc/vm/command, and reports on
  * virtio-serial ports. It is not a shell script because it has to reap orphans, and because it starts faster.
+ *
+ * With vm_init= on the kernel's command line it makes way for that program, which mounts for itself and starts this one again as a service.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -85,14 +87,18 @@ static void mount_all(void)
 		if (mount(mounts[i].source, mounts[i].target, mounts[i].type, 0, mounts[i].options) && errno != ENODEV)
 			die("the guest could not mount %s: %s", mounts[i].target, strerror(errno));
 	}
-	/* The checkout, if the host serves it; files in it do not change while a command runs. */
-	if (mount("src", "/src", "9p", MS_RDONLY, "trans=virtio,version=9p2000.L,msize=262144,cache=loose") && errno != ENOENT)
-		die("the guest could not mount /src: %s", strerror(errno));
 	symlink("/proc/self/fd", "/dev/fd");
 	symlink("/proc/self/fd/0", "/dev/stdin");
 	symlink("/proc/self/fd/1", "/dev/stdout");
 	symlink("/proc/self/fd/2", "/dev/stderr");
 	symlink("/proc/mounts", "/etc/mtab");
+}
+
+/* The checkout, if the host serves it; files in it do not change while a command runs. */
+static void mount_checkout(void)
+{
+	if (mount("src", "/src", "9p", MS_RDONLY, "trans=virtio,version=9p2000.L,msize=262144,cache=loose") && errno != ENOENT)
+		die("the guest could not mount /src: %s", strerror(errno));
 }
 
 /* A container's pivot_root() needs a root that has a parent mount; the initramfs has none. */
@@ -262,18 +268,28 @@ int main(void)
 {
 	char *const command[] = { "/bin/sh", "/etc/vm/command", NULL };
 	char *const archive[] = { "tar", "-C", "/out", "-cf", "-", ".", NULL };
-	const char *start = getenv("vm_start");
+	const char *start = getenv("vm_start"), *other = getenv("vm_init");
+	const bool first = getpid() == 1;
 	int out, err, log, status;
 
 	umask(0022);
-	give_root_a_parent();
-	mount_all();
+	if (first) {
+		give_root_a_parent();
+		if (other) {
+			execl(other, other, NULL);
+			die("the guest could not start %s: %s", other, strerror(errno));
+		}
+		mount_all();
+	}
+	mount_checkout();
 	control = port(PORT_CONTROL);
 	out = port(PORT_OUT);
 	err = port(PORT_ERR);
 	log = port(PORT_KERNEL_LOG);
-	loopback_up();
-	sethostname("dlgroup", 7);
+	if (first) {
+		loopback_up();
+		sethostname("dlgroup", 7);
+	}
 	if (start)
 		wait_until(start);
 
