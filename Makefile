@@ -2,6 +2,7 @@
 # Everything a user types. Each target is a script's work; what is built already is used as it is.
 
 BUILD := build
+prefix ?= /usr/local
 JOBS ?= $(shell nproc)
 export JOBS
 
@@ -17,6 +18,7 @@ help:
 	@echo 'make kernel      build/kernel/on/arch/x86/boot/bzImage'
 	@echo 'make tools       build/userspace/dlgroup'
 	@echo 'make suite       build/selftests: the kernel selftests'
+	@echo 'make install     the tools, their man pages and completions, to prefix=/usr/local below DESTDIR='
 	@echo 'make clean       remove build/'
 
 deps:
@@ -31,6 +33,9 @@ tools: deps
 
 suite: deps
 	scripts/kernel suite
+
+install: tools
+	cmake --install $(BUILD)/userspace --prefix $(prefix)
 
 demo: kernel tools
 	scripts/demo
@@ -55,6 +60,6 @@ check: deps
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: help deps kernel tools suite demo test test-debug test-all perf check clean
+.PHONY: help deps kernel tools suite install demo test test-debug test-all perf check clean
 # Stages use all CPUs themselves.
 .NOTPARALLEL:
