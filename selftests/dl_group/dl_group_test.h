@@ -44,7 +44,8 @@ enum {
 	NEED_AUTOGROUP	= 1 << 6,
 	NEED_CPU1	= 1 << 7,	/* one CPU: exact only in such a root domain */
 	NEED_SYSVIPC	= 1 << 8,
-	ANY_KERNEL	= 1 << 9,	/* also one without reservations */
+	NEED_FAILSLAB	= 1 << 9,
+	ANY_KERNEL	= 1 << 10,	/* also one without reservations */
 };
 
 struct dl_group_test {
@@ -164,6 +165,13 @@ void refused(const char *before, int ret, int err, const char *file, int line, c
 		refused(refused_before, call, err, __FILE__, __LINE__, #call);	\
 		free(refused_before);						\
 	} while (0)
+
+/* Allocations of this thread in the kernel that fail, and copies from and to it. */
+#define FAIL_NTH	"/proc/thread-self/fail-nth"
+#define FAILSLAB	"/sys/kernel/debug/failslab/"
+void fail_prepare(void);
+void fail_nth(unsigned int nth);	/* the @nth from now on */
+bool fail_end(void);			/* no more; true: it has failed */
 
 /* Time */
 u64 now_ns(void);

@@ -49,6 +49,9 @@ static const char *const restored_files[] = {
 	"/proc/sys/kernel/sched_rr_timeslice_ms",
 	"/proc/sys/kernel/sched_autogroup_enabled",
 	"/proc/sys/kernel/sem",
+	FAILSLAB "ignore-gfp-wait",
+	FAILSLAB "verbose",
+	"/sys/kernel/debug/fail_usercopy/verbose",
 };
 
 /* The same, but nothing can be done about them; tainted tells of a splat. */
@@ -278,6 +281,9 @@ static const char *why_not(const struct dl_group_test *test)
 		return "no autogroups: needs CONFIG_SCHED_AUTOGROUP";
 	if ((test->needs & NEED_SYSVIPC) && access("/proc/sys/kernel/sem", W_OK))
 		return "no semaphores: needs CONFIG_SYSVIPC";
+	if ((test->needs & NEED_FAILSLAB) && (access(FAIL_NTH, W_OK) || access(FAILSLAB, X_OK)))
+		return "allocations do not fail: needs CONFIG_FAILSLAB and "
+		       "CONFIG_FAULT_INJECTION_DEBUG_FS";
 	return test->feature_check ? test->feature_check() : NULL;
 }
 

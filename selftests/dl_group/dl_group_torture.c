@@ -35,6 +35,7 @@ struct watch *me;
 static unsigned int duration_s = 60, patience_s = 60;
 static int nr_workers = 4;
 static unsigned long chosen_ops = ~0UL;		/* by -o and -x */
+static bool failing;				/* by -f */
 
 /*
  * Dice, by splitmix64
@@ -83,7 +84,7 @@ enum { NR_OPS = 32 };
 
 static struct chaos {
 	atomic_int pids[MAX_WORKERS * NR_SLOTS];
-	atomic_uint done[NR_OPS], refused[NR_OPS];
+	atomic_uint done[NR_OPS], refused[NR_OPS], failed;
 	pthread_mutex_t locks[NR_LOCKS], hotplug;
 } *chaos;
 
@@ -547,6 +548,8 @@ static void run_worker(void)
 
 	for (i = 0; i < (int)ARRAY_SIZE(ops); i++)
 		sum += chosen_ops >> i & 1 ? ops[i].weight : 0;
+	if (failing)
+		fail_prepare();
 	while (now_ns() < *end_time) {
 		step_begin(worker, nr++);
 		at = dice(sum);
@@ -557,7 +560,14 @@ static void run_worker(void)
 				break;
 			at -= ops[i].weight;
 		}
-		ret = ops[i].fn();
+		/* A fork that fails has nothing to do with reservations. */
+		if (failing && dice(2) && ops[i].fn != op_fork) {
+			fail_nth(1 + dice(30));
+			ret = ops[i].fn();
+			chaos->failed += fail_end();
+		} else {
+			ret = ops[i].fn();
+		}
 		if (ret)
 			chaos->refused[i]++;
 		else
@@ -908,6 +918,10 @@ static bool run_chaos(void)
 	for (i = 0; i < (int)ARRAY_SIZE(ops); i++)
 		ksft_print_msg("%s: %u done, %u refused\n", ops[i].name, chaos->done[i],
 			       chaos->refused[i]);
+	if (failing) {
+		ksft_print_msg("%u allocations failed\n", chaos->failed);
+		ok &= chaos->failed > 0;
+	}
 	return ok;
 }
 
@@ -946,7 +960,7 @@ static void print_help(const char *program)
 	int i;
 
 	printf("usage: %s [-s SEED] [-d SECONDS] [-m chaos|model] [-w WORKERS]\n"
-	       "       [-o|-x OPERATION]... [-p SECONDS]\n"
+	       "       [-o|-x OPERATION]... [-p SECONDS] [-f]\n"
 	       "  -s SEED       what is done follows from it (default: the time)\n"
 	       "  -d SECONDS    for all modes together (default: %u)\n"
 	       "  -m MODE       only that one\n"
@@ -955,7 +969,9 @@ static void print_help(const char *program)
 	       program, duration_s, nr_workers);
 	for (i = 0; i < (int)ARRAY_SIZE(ops); i++)
 		printf(" %s", ops[i].name);
-	printf("\n  -p SECONDS    until a step counts as stuck (default: %u)\n", patience_s);
+	printf("\n  -p SECONDS    until a step counts as stuck (default: %u)\n"
+	       "  -f            allocations fail in the mode chaos (needs CONFIG_FAILSLAB)\n",
+	       patience_s);
 }
 
 static int find_op(const char *name)
@@ -974,6 +990,8 @@ static void find_machine(void)
 	find_cgroups();
 	if (access(HEADROOM, R_OK))
 		ksft_exit_skip("needs CONFIG_DL_GROUP_SCHED, CONFIG_SCHED_DEBUG and debugfs\n");
+	if (failing && access(FAILSLAB, X_OK))
+		ksft_exit_skip("needs CONFIG_FAILSLAB and CONFIG_FAULT_INJECTION_DEBUG_FS\n");
 }
 
 int main(int argc, char **argv)
@@ -988,7 +1006,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	seed = now_ns();
-	while ((opt = getopt(argc, argv, "hs:d:m:w:o:x:p:")) != -1) {
+	while ((opt = getopt(argc, argv, "hs:d:m:w:o:x:p:f")) != -1) {
 		switch (opt) {
 		case 's':
 			seed = strtoull(optarg, NULL, 0);
@@ -1010,6 +1028,9 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			patience_s = strtoul(optarg, NULL, 10);
+			break;
+		case 'f':
+			failing = true;
 			break;
 		default:
 			print_help(argv[0]);

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "dl_group_test.h"
@@ -374,6 +376,164 @@ static void einval_clone(void)
 	wait_exit(pid);
 }
 
+/*
+ * What a reservation allocates for, done and undone, each time with the next of its
+ * allocations failing (or of its copies from the user), until none is left.
+ */
+struct allocating {
+	const char *what;
+	int (*run)(void);
+	void (*undo)(void);
+};
+
+static struct task hungry = { .group = "rt", .policy = SCHED_FIFO, .prio = 1, .cpu = ANY_CPU,
+			      .fn = sleeper };
+
+static int first_number(void)
+{
+	return g_try("n", "2000 20000");
+}
+
+static void no_number(void)
+{
+	g_rmdir("n");
+	g_make("n");
+}
+
+static int other_number(void)
+{
+	return g_try("p", "6000 20000");
+}
+
+static void old_number(void)
+{
+	g_set("p", "5000 20000");
+}
+
+static int make_below(void)
+{
+	return mkdir(g_path("p/new", NULL), 0755) ? -errno : 0;
+}
+
+static void remove_below(void)
+{
+	g_rmdir("p/new");
+}
+
+static int attach_fifo(void)
+{
+	return g_attach("p", hungry.pid);
+}
+
+static void attach_back(void)
+{
+	must(g_attach("rt", hungry.pid));
+}
+
+static int clone_below(void)
+{
+	int fd = dirfd_open_opath(g_path("p", NULL)), err;
+	pid_t pid;
+
+	if (fd < 0)
+		return -errno;
+	pid = clone_into_cgroup(fd);
+	err = errno;
+	if (!pid)
+		_exit(0);
+	close(fd);
+	return pid < 0 ? -err : 0;
+}
+
+static void reap_clone(void)
+{
+	expect(wait(NULL) > 0, "wait: %s", strerror(errno));
+}
+
+static int narrow(void)
+{
+	return g_write("p", "cpuset.cpus", "%d", cpus[0]);
+}
+
+static void widen(void)
+{
+	must(g_write("p", "cpuset.cpus", "\n"));
+}
+
+static int cpu_goes(void)
+{
+	return file_write("/sys/devices/system/cpu/cpu1/online", "0");
+}
+
+static void cpu_comes(void)
+{
+	must(file_write("/sys/devices/system/cpu/cpu1/online", "1"));
+}
+
+static int read_local(void)
+{
+	char buf[256];
+	ssize_t ret = read_text(g_path("p", "cpu.rt.max.effective.local"), buf, sizeof(buf));
+
+	return ret < 0 ? -errno : 0;
+}
+
+static void nothing(void)
+{
+}
+
+static const struct allocating allocating[] = {
+	{ "a first number", first_number, no_number },
+	{ "another number", other_number, old_number },
+	{ "mkdir below a number", make_below, remove_below },
+	{ "attach", attach_fifo, attach_back },
+	{ "clone", clone_below, reap_clone },
+	{ "cpuset.cpus", narrow, widen },
+	{ "CPU offline", cpu_goes, cpu_comes },
+	{ "cpu.rt.max.effective.local", read_local, nothing },
+};
+
+static void enomem(void)
+{
+	size_t i;
+
+	must(g_write("", "cgroup.subtree_control", "+cpuset"));
+	g_make("rt");
+	g_make("n");
+	g_make("p");
+	g_set("p", "5000 20000");
+	task_start(&hungry);
+	fail_prepare();
+	for (i = 0; i < ARRAY_SIZE(allocating); i++) {
+		const struct allocating *a = &allocating[i];
+		unsigned int nth = 0, refusals = 0;
+		char *before = state_text();
+		bool failed;
+
+		do {
+			int ret;
+
+			fail_nth(++nth);
+			ret = a->run();
+			failed = fail_end();
+			expect(failed || !ret, "%s: %s, and no allocation failed", a->what,
+			       strerror(-ret));
+			expect(!ret || ret == -ENOMEM || ret == -EFAULT, "%s: %s", a->what,
+			       strerror(-ret));
+			refusals += !!ret;
+			/* Some can be done without. */
+			if (!ret)
+				a->undo();
+			state_compare(before, __FILE__, __LINE__, a->what);
+		} while (failed);
+		free(before);
+		ksft_print_msg("%s: %u may fail, %u times it is refused\n", a->what, nth - 1,
+			       refusals);
+		expect(refusals, "%s was never refused", a->what);
+	}
+	task_kill(&hungry);
+}
+
 const struct dl_group_test errno_tests[] = {
 	{ "einval_text", "errno", "text that does not parse", .run = einval_text },
 	{ "einval_runtime_over_period", "errno", "more runtime than period",
@@ -422,5 +582,8 @@ const struct dl_group_test errno_tests[] = {
 	  .run = einval_attach_leftover },
 	{ "einval_clone", "errno", "cloning a FIFO task into a group where the bandwidth is 0",
 	  .run = einval_clone },
+	{ "enomem", "errno", "every allocation fails in turn",
+	  .needs = NEED_FAILSLAB | NEED_CPUSET | NEED_HOTPLUG | NEED_HEADROOM,
+	  .timeout_s = 600, .run = enomem },
 	{}
 };

@@ -545,6 +545,36 @@ void refused(const char *before, int ret, int err, const char *file, int line, c
 	state_compare(before, file, line, what);
 }
 
+static int fail_fd = -1;
+
+void fail_prepare(void)
+{
+	/* also those that may wait, and not with a stack trace for each */
+	must(file_write(FAILSLAB "ignore-gfp-wait", "N"));
+	must(file_write(FAILSLAB "verbose", "0"));
+	must(file_write("/sys/kernel/debug/fail_usercopy/verbose", "0"));
+	fail_fd = open(FAIL_NTH, O_RDWR);
+	expect(fail_fd >= 0, "open " FAIL_NTH ": %s", strerror(errno));
+}
+
+void fail_nth(unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+
+	expect(pwrite(fail_fd, text, len, 0) == len, "write " FAIL_NTH ": %s", strerror(errno));
+}
+
+bool fail_end(void)
+{
+	char left = '1';
+
+	/* Reading and writing count, too: then it is they that fail, and nothing is left. */
+	if (pread(fail_fd, &left, 1, 0) < 0 || pwrite(fail_fd, "0", 1, 0) < 0)
+		return false;
+	return left == '0';
+}
+
 static u64 clock_ns(clockid_t clock)
 {
 	struct timespec ts;
