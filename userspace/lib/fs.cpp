@@ -299,14 +299,6 @@ Result<void> check_written_by(const RegularFile &file, const std::string &object
 	return check_owner(object, file.owner, file.mode, owner);
 }
 
-std::string printable(std::string text)
-{
-	for (auto &letter : text)
-		if (static_cast<unsigned char>(letter) < ' ' || letter == 0x7f)
-			letter = '?';
-	return text;
-}
-
 std::string trimmed(std::string text)
 {
 	text.erase(text.find_last_not_of(" \t\n") + 1);

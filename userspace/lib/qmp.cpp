@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <dlgroup/fs.h>
+#include <dlgroup/units.h>
 
 namespace dlgroup {
 

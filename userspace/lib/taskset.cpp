@@ -54,11 +54,7 @@ public:
 		auto line = std::count(before.begin(), before.end(), '\n') + 1;
 		auto start = before.rfind('\n');
 		auto column = start == before.npos ? offset + 1 : offset - start;
-		// Whatever the file holds, the message is one printable line.
-		for (auto &letter : reason)
-			if (static_cast<unsigned char>(letter) < ' ' || letter == 0x7f)
-				letter = '?';
-		return bad_input(fmt::format("{}:{}:{}", name_, line, column), std::move(reason));
+		return bad_input(fmt::format("{}:{}:{}", name_, line, column), printable(std::move(reason)));
 	}
 	Result<nanoseconds> time(std::size_t offset, std::string_view word, const Field &field) const
 	{

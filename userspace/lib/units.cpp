@@ -26,14 +26,9 @@ constexpr std::string_view kDigits = "0123456789";
 // cpu.rt.max takes at most what a 64 bit nanosecond count holds.
 constexpr std::int64_t kLongest_ns = 1000000000LL * 1000000;
 
-// Whatever was typed, the message is one printable line.
 std::string quote(std::string_view text)
 {
-	auto quoted = fmt::format("'{}'", text);
-	for (auto &letter : quoted)
-		if (static_cast<unsigned char>(letter) < ' ' || letter == 0x7f)
-			letter = '?';
-	return quoted;
+	return printable(fmt::format("'{}'", text));
 }
 
 template <class T>
@@ -94,6 +89,14 @@ Result<Request> check(Request request, const std::string &object)
 }
 
 } // namespace
+
+std::string printable(std::string text)
+{
+	for (auto &letter : text)
+		if (static_cast<unsigned char>(letter) < ' ' || letter == 0x7f)
+			letter = '?';
+	return text;
+}
 
 Result<nanoseconds> parse_duration(std::string_view text)
 {

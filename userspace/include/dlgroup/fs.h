@@ -65,8 +65,6 @@ private:
 	std::shared_ptr<const int> fd_; // closed with the last copy
 };
 
-// Whatever the text holds, a message with it is one printable line.
-std::string printable(std::string text);
 // Without trailing newlines and blanks.
 std::string trimmed(std::string text);
 std::vector<std::string> words(const std::string &text);

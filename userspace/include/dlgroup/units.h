@@ -16,6 +16,9 @@ namespace dlgroup {
 using std::chrono::microseconds;
 using std::chrono::nanoseconds;
 
+// Whatever the text holds, a message with it is one printable line.
+std::string printable(std::string text);
+
 // "5ms", "1.5ms", "100us", "1s": a decimal number with a unit, exact to 1 ns.
 Result<nanoseconds> parse_duration(std::string_view text);
 std::string format_duration(nanoseconds time);
