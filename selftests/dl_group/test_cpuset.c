@@ -70,6 +70,33 @@ static void refused_leaves_room(void)
 	expect_group_bw(cpus[1], util(50, 100) + util(20, 100), "there and small");
 }
 
+/*
+ * A smaller number fits on both CPUs beside SCHED_DEADLINE tasks, though the larger
+ * one that it replaces is promised still on the one CPU that it had.
+ */
+static void smaller_fits_on_both(void)
+{
+	struct task t[MAX_CPUS];
+	u64 runtime, period;
+	int i;
+
+	for (i = 0; i < nr_cpus; i++) {
+		t[i] = (struct task){ .policy = SCHED_DEADLINE, .cpu = ANY_CPU, .fn = sleeper,
+				      .dl_period = MSEC(100),
+				      .dl_runtime = MSEC(90) - MSEC(85) / nr_cpus };
+		task_start(&t[i]);
+	}
+	g_make("a");
+	must(g_write("a", "cpuset.cpus", "%d", cpus[0]));
+	g_set("a", "50000 100000");
+	must(g_write("a", "cpuset.cpus", "%d-%d", cpus[0], cpus[1]));
+	expect(g_own_runtime("a", cpus[1], &runtime, &period) && runtime == 0,
+	       "%llu us on CPU %d where they do not fit", runtime, cpus[1]);
+	expect_refused(g_try("a", "43000 100000"), ENOSPC);
+	g_set("a", "40000 100000");
+	g_expect("a", "cpu.rt.max.effective.local", "40000 100000\n");
+}
+
 /* No room on the new CPU: the change is made, the server comes when it fits. */
 static void grow_without_room(void)
 {
@@ -743,6 +770,8 @@ static void deadline_finds_idle_cpu(void)
 const struct dl_group_test cpuset_tests[] = {
 	{ "change_throttled", "cpuset", "cpuset.cpus changes under a throttled hog",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = change_throttled },
+	{ "smaller_fits_on_both", "cpuset", "what is replaced takes no room of what comes",
+	  .needs = NEED_CPUS2 | NEED_CPUSET, .run = smaller_fits_on_both },
 	{ "grow_without_room", "cpuset", "a new CPU without room has no server until it fits",
 	  .needs = NEED_CPUS2 | NEED_CPUSET | NEED_HEADROOM, .run = grow_without_room },
 	{ "refused_leaves_room", "cpuset", "a group that does not fit keeps out none that does",

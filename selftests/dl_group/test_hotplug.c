@@ -7,6 +7,8 @@
 
 #include "dl_group_test.h"
 
+#define PM_TEST	"/sys/power/pm_test"
+
 static int cpu_online(int cpu, int on)
 {
 	char path[64];
@@ -168,6 +170,92 @@ static void offline_pinned_deadline(void)
 	expect_tasks(&before, cpus[0], 0, "without the task");
 }
 
+/*
+ * The CPU of a throttled SCHED_DEADLINE task that may run nowhere else goes: it comes
+ * back with its next period, on another CPU.
+ */
+static void offline_throttled_deadline(void)
+{
+	struct task t = { .cpu = last_cpu(), .policy = SCHED_DEADLINE,
+			  .dl_runtime = MSEC(5), .dl_period = MSEC(2000), .fn = hog };
+
+	/* such a task is pinned while nobody asks; afterwards it is admitted */
+	must(file_write(RT_RUNTIME, "-1"));
+	task_start(&t);
+	must(file_write(RT_RUNTIME, "950000"));
+	wait_count(&t, 10, MSEC(2000));
+	sleep_ms(50);
+	must(cpu_online(last_cpu(), 0));
+	wait_count(&t, 10, MSEC(5000));
+	must(cpu_online(last_cpu(), 1));
+	task_kill(&t);
+}
+
+/*
+ * As far as taking all CPUs but one down, which asks nobody. The tasks of groups are
+ * frozen then, throttled or not, and all has come back when they go on.
+ */
+static void suspend(void)
+{
+	struct task t[3];
+	struct headroom before, after;
+	int cpu = last_cpu(), i, k;
+	u64 usage;
+	long lost;
+
+	must(file_write(PM_TEST, "processors"));
+	must(file_write("/sys/power/mem_sleep", "deep"));
+	g_make("a");
+	g_make("p");
+	must(g_write("p", "cpuset.cpus", "%d", cpu));
+	g_set("a", "20000 100000");
+	set_partition("p", cpu, "root");
+	g_set("p", "300000 500000");
+	start_throttled("a", t, 1, cpus[0]);
+	start_throttled("p", t + 1, 1, ANY_CPU);
+	t[2] = (struct task){ .group = "p", .policy = SCHED_DEADLINE, .cpu = ANY_CPU,
+			      .dl_runtime = MSEC(10), .dl_period = MSEC(100) };
+	task_start(&t[2]);
+	read_headroom(&before);
+	for (i = 0; i < 2; i++) {
+		lost = cg_read_key_long(g_path("p", NULL), "cpu.rt.events", "lost ");
+		must(file_write("/sys/power/state", "mem"));
+		expect(cg_read_key_long(g_path("p", NULL), "cpu.rt.events", "lost ") == lost + 1,
+		       "CPU %d was not away", cpu);
+		wait_count(&t[2], 10, MSEC(5000));
+		read_headroom(&after);
+		for (k = 0; k < nr_cpus; k++)
+			expect(after.groups[cpus[k]] == before.groups[cpus[k]] &&
+			       after.tasks[cpus[k]] == before.tasks[cpus[k]],
+			       "CPU %d had %llu and %llu, and has %llu and %llu", cpus[k],
+			       before.groups[cpus[k]], before.tasks[cpus[k]],
+			       after.groups[cpus[k]], after.tasks[cpus[k]]);
+	}
+	usage = g_usage_ns("p");
+	wait_count(&t[0], 10, MSEC(5000));
+	wait_count(&t[1], 10, MSEC(5000));
+	sleep_ms(1500);
+	usage = g_usage_ns("p") - usage;
+	expect(usage > MSEC(600), "%llu ns of 300/500 ms in 1.5 s or more", usage);
+	g_expect("p", "cpu.rt.max.effective.local", "300000 500000\n");
+}
+
+static void suspend_cleanup(void)
+{
+	file_write(PM_TEST, "none");
+}
+
+static const char *suspend_check(void)
+{
+	char buf[256];
+
+	if (read_text(PM_TEST, buf, sizeof(buf)) < 0)
+		return "no " PM_TEST ": needs CONFIG_SUSPEND and CONFIG_PM_DEBUG";
+	if (read_text("/sys/power/mem_sleep", buf, sizeof(buf)) < 0 || !strstr(buf, "deep"))
+		return "CPUs stay up in a suspend: no \"deep\" in /sys/power/mem_sleep";
+	return NULL;
+}
+
 /* A group whose only CPU goes: its tasks are not lost. */
 static void offline_only_cpu(void)
 {
@@ -249,6 +337,12 @@ const struct dl_group_test hotplug_tests[] = {
 	  "a pinned SCHED_DEADLINE task wakes up on a CPU that goes",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET | NEED_HEADROOM,
 	  .run = offline_pinned_deadline },
+	{ "offline_throttled_deadline", "hotplug",
+	  "a pinned SCHED_DEADLINE task is throttled when its CPU goes",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG, .run = offline_throttled_deadline },
+	{ "suspend", "hotplug", "a suspend takes the CPUs down and brings them back",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET | NEED_HEADROOM,
+	  .feature_check = suspend_check, .run = suspend, .cleanup = suspend_cleanup },
 	{ "offline_only_cpu", "hotplug", "a group's only CPU goes and comes",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .run = offline_only_cpu },
 	{ "set_while_offline", "hotplug", "numbers set while a CPU is away",
