@@ -229,6 +229,7 @@ void wait_throttled(const char *g, int cpu);
 
 int set_policy(pid_t pid, int policy, int prio);	/* 0 or -errno */
 int set_deadline(pid_t pid, u64 runtime, u64 period);
+int set_deadline_reclaim(pid_t pid, u64 runtime, u64 period);
 int get_policy(pid_t pid);
 int set_cpu(pid_t pid, int cpu);			/* ANY_CPU: all */
 pid_t clone_into(const char *g);			/* or -errno */

@@ -18,9 +18,14 @@
 #define PI_PERIOD	MSEC(200)
 #define PI_SECTION	MSEC(6)
 
+/* The same for many rounds: a throttle is 9 ms. */
+#define LATE_RUNTIME	MSEC(1)
+#define LATE_PERIOD	MSEC(10)
+
 struct lock_shm {
 	pthread_mutex_t mutex[2];
 	atomic_ullong owned, section_ns, released, got, waiting;
+	atomic_ullong round, lead_ns, throttle;
 };
 
 static struct lock_shm *lock;
@@ -387,6 +392,69 @@ static void new_owner(void)
 	given_to_throttled(true);
 }
 
+/* Takes the lock, once a round, so long before its budget is used up. */
+static void late_locker(struct task_shm *shm, void *arg)
+{
+	u64 last = now_ns(), done = 0;
+
+	(void)arg;
+	(void)shm;
+	for (;;) {
+		u64 now = now_ns();
+
+		if (done < lock->round && now - last > LATE_PERIOD / 2) {
+			u64 from = now + LATE_RUNTIME - lock->lead_ns;
+
+			done = lock->round;
+			lock->throttle = now + LATE_RUNTIME;
+			while (now_ns() < from)
+				;
+			must(-pthread_mutex_lock(&lock->mutex[0]));
+			must(-pthread_mutex_unlock(&lock->mutex[0]));
+			lock->owned = 1;
+			now = now_ns();
+		}
+		last = now;
+	}
+}
+
+/*
+ * A task can be throttled anywhere on its way to sleep for a lock. If it waits
+ * already it has to come and take it, though it has not gone to sleep.
+ */
+static void throttled_on_the_way(void)
+{
+	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
+			  .fn = late_locker };
+	u64 lead, start, waited, most = 0;
+
+	g_make("a");
+	g_set("a", "%llu %llu", LATE_RUNTIME / 1000, LATE_PERIOD / 1000);
+	lock_map();
+	task_start(&t);
+	/* whoever is better takes a lock that somebody is on his way to take */
+	must(set_policy(0, SCHED_FIFO, 5));
+	for (lead = 0; lead < USEC(40); lead += 250) {
+		must(-pthread_mutex_lock(&lock->mutex[0]));
+		lock->throttle = 0;
+		lock->owned = 0;
+		lock->lead_ns = lead;
+		lock->round++;
+		wait_for(&lock->throttle);
+		sleep_until(lock->throttle + MSEC(1));
+		start = now_ns();
+		must(-pthread_mutex_unlock(&lock->mutex[0]));
+		must(-pthread_mutex_lock(&lock->mutex[0]));
+		waited = now_ns() - start;
+		must(-pthread_mutex_unlock(&lock->mutex[0]));
+		wait_for(&lock->owned);
+		most = waited > most ? waited : most;
+		expect(waited < MSEC(2), "waited for %llu ns behind who came %llu ns before its throttle",
+		       waited, lead);
+	}
+	figure(most, "waited");
+}
+
 /* Waits for the lock for a while, then goes on without. */
 static void impatient(struct task_shm *shm, void *arg)
 {
@@ -453,6 +521,8 @@ const struct dl_group_test pi_tests[] = {
 	  .run = gives_up_waiting },
 	{ "pending_owner", "pi", "a throttled task that is given the lock comes and takes it",
 	  .run = pending_owner },
+	{ "throttled_on_the_way", "pi", "or between coming to wait for it and going to sleep",
+	  .needs = NEED_CPU1, .run = throttled_on_the_way },
 	{ "new_owner", "pi", "and runs for those who waited behind it", .run = new_owner },
 	{}
 };

@@ -164,6 +164,38 @@ static void with_deadline_task(void)
 	       "the SCHED_DEADLINE task has %llu ns of %llu ns", got, length);
 }
 
+/*
+ * A task that reclaims takes what is left of its CPU, not what the group has there,
+ * though other CPUs of the root domain have more left.
+ */
+static void with_reclaiming_task(void)
+{
+	struct reservation r = { .name = "p/a", .runtime_us = 12000, .period_us = 20000 };
+	struct task dl = { .policy = SCHED_DEADLINE, .cpu = ANY_CPU, .fn = plain_hog,
+			   .dl_runtime = MSEC(10), .dl_period = MSEC(50) };
+	u64 length, got;
+
+	g_make("p");
+	if (nr_cpus > 1)
+		must(g_write("p", "cpuset.cpus", "%d", cpus[0]));
+	task_prepare(&dl);
+	must(set_deadline_reclaim(dl.pid, MSEC(10), MSEC(50)));
+	if (nr_cpus > 1) {
+		/* else it could not be pinned */
+		must(file_write(RT_RUNTIME, "-1"));
+		must(set_cpu(dl.pid, cpus[0]));
+		must(file_write(RT_RUNTIME, "950000"));
+	}
+	reserve(&r, 1, cpus[0]);
+	supply_measure(&r, 1, cpus[0]);
+	length = now_ns() - r.start;
+	got = task_cpu_ns(dl.pid);
+	supply_check(&r);
+	figure(got, "reclaiming_task.received");
+	expect((double)got / length > (lane_tight ? 0.22 : 0.18) && (double)got / length < 0.33,
+	       "the task that reclaims has %llu ns of %llu ns", got, length);
+}
+
 /* Subgroups that say max live on the budget above them, all on the same one. */
 static void nested_max(void)
 {
@@ -348,6 +380,8 @@ const struct dl_group_test supply_tests[] = {
 	  .run = with_fair_hogs },
 	{ "with_deadline_task", "supply", "beside a SCHED_DEADLINE hog",
 	  .needs = NEED_TRACE | NEED_CPU1, .run = with_deadline_task },
+	{ "with_reclaiming_task", "supply", "beside a SCHED_DEADLINE hog that reclaims",
+	  .needs = NEED_TRACE | NEED_CPUSET, .run = with_reclaiming_task },
 	{ "nested_max", "supply", "subgroups that say max share the budget above",
 	  .needs = NEED_TRACE, .run = nested_max },
 	{ "carved_and_leftover", "supply", "a child with a number and the rest of its parent",

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/futex.h>
+#include <linux/sched.h>
 #include <linux/perf_event.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,17 +35,28 @@ int set_policy(pid_t pid, int policy, int prio)
 	return sched_setscheduler(pid, policy, &param) ? -errno : 0;
 }
 
-int set_deadline(pid_t pid, u64 runtime, u64 period)
+static int set_deadline_flags(pid_t pid, u64 runtime, u64 period, u64 flags)
 {
 	struct dl_sched_attr attr = {
 		.size = sizeof(attr),
 		.policy = SCHED_DEADLINE,
+		.flags = flags,
 		.runtime = runtime,
 		.deadline = period,
 		.period = period,
 	};
 
 	return syscall(SYS_sched_setattr, pid, &attr, 0) ? -errno : 0;
+}
+
+int set_deadline(pid_t pid, u64 runtime, u64 period)
+{
+	return set_deadline_flags(pid, runtime, period, 0);
+}
+
+int set_deadline_reclaim(pid_t pid, u64 runtime, u64 period)
+{
+	return set_deadline_flags(pid, runtime, period, SCHED_FLAG_RECLAIM);
 }
 
 int get_policy(pid_t pid)
