@@ -204,7 +204,55 @@ static void reservations(void)
 	g_rmdir("w");
 }
 
+/* Woken by a timer every *@arg ns: the longest that it had to wait for the CPU. */
+static void ticks(struct task_shm *shm, void *arg)
+{
+	u64 every = *(u64 *)arg, next = now_ns();
+
+	while (!shm->stop) {
+		u64 late;
+
+		next += every;
+		sleep_until(next);
+		late = now_ns() - next;
+		if (late > shm->value)
+			shm->value = late;
+		if (late > every)
+			next = now_ns();
+	}
+}
+
 #define WRITES	50
+#define HOLDS	1000
+
+/*
+ * A SCHED_DEADLINE task is kept off by whoever holds the lock of the runqueue, or has
+ * interrupts or preemption disabled: the longest while a file of the group is written
+ * to, or only read.
+ */
+static u64 longest_hold(bool write)
+{
+	static u64 every = USEC(133);
+	struct task t = { .policy = SCHED_DEADLINE, .cpu = ANY_CPU, .fn = ticks, .arg = &every,
+			  .dl_runtime = USEC(40), .dl_period = USEC(133) };
+	int i;
+
+	task_start(&t);
+	/* Its first steps take more than its runtime. */
+	sleep_ms(5);
+	t.shm->value = 0;
+	for (i = 0; i < HOLDS; i++) {
+		char buf[64];
+
+		if (write)
+			g_set("g", "%d 100000", i & 1 ? 50000 : 40000);
+		else
+			g_read("g", "cpu.rt.max", buf, sizeof(buf));
+	}
+	t.shm->stop = 1;
+	wait_exit(t.pid);
+	return t.shm->value;
+}
 
 /* CPU time of a write to cpu.rt.max with @n groups below and @tasks that wait in it. */
 static void measure_write(int n, int tasks)
@@ -235,6 +283,10 @@ static void measure_write(int n, int tasks)
 	}
 	row("\"of\": \"write\", \"cpus\": %d, \"groups\": %d, \"tasks\": %d, %s", nr_cpus, n, tasks,
 	    spread(ns, WRITES));
+	/* The tasks of the group come first when it is close to its deadline. */
+	if (nr_cpus == 1 && !tasks)
+		row("\"of\": \"hold\", \"groups\": %d, \"reading_ns\": %llu, \"writing_ns\": %llu",
+		    n, longest_hold(false), longest_hold(true));
 	/* Those that are to die need some CPU time, too. */
 	for (i = 0; i < tasks; i++)
 		kill(t[i].pid, SIGKILL);
@@ -342,30 +394,13 @@ static int inside_hog(void *arg)
 	return 0;
 }
 
-/* A root FIFO task that a timer wakes: how long the group keeps it off. */
-static void ticks(struct task_shm *shm, void *arg)
-{
-	u64 next = now_ns();
-
-	(void)arg;
-	while (!shm->stop) {
-		u64 late;
-
-		next += USEC(1330);
-		sleep_until(next);
-		late = now_ns() - next;
-		if (late > shm->value)
-			shm->value = late;
-		if (late > USEC(1330))
-			next = now_ns();
-	}
-}
-
 #define WAITS	20000
 
 static void measure_inside(const struct inside *in, unsigned int period_ms)
 {
-	struct task fifo50 = { .policy = SCHED_FIFO, .prio = 50, .cpu = cpus[0], .fn = ticks };
+	static u64 every = USEC(1330);
+	struct task fifo50 = { .policy = SCHED_FIFO, .prio = 50, .cpu = cpus[0], .fn = ticks,
+			       .arg = &every };
 	unsigned int runtime_us = period_ms * 100;	/* a tenth */
 	static char stack[65536] __attribute__((aligned(16)));
 	static u64 ns[WAITS];
