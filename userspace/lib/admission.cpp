@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -36,8 +37,14 @@ class Explainer {
 public:
 	explicit Explainer(const Situation &now)
 	    : now_(now), tree_(now.tree), group_(tree_.groups[now.group]),
-	      asked_(bandwidth(now.asked)), ancestor_(tree_.numbered_ancestor(now.group))
+	      asked_(bandwidth(now.asked)), ancestor_(tree_.numbered_ancestor(now.group)),
+	      granted_(tree_.granted())
 	{
+		// Where the asked number would count.
+		has_ = std::exchange(granted_[now.group], {});
+		if (now.asked.runtime.count())
+			granted_[now.group] = ancestor_ ? intersect(group_.cpus, granted_[*ancestor_])
+							: group_.cpus;
 		answer_.group = group_.path;
 		answer_.asked = now.asked;
 		answer_.asked_share = asked_;
@@ -53,14 +60,54 @@ public:
 		case EBUSY:
 			return keeps_tasks();
 		case ENOSPC:
-			if (below_too_large() || above_too_small() || no_room_on_cpu() ||
-			    no_room_in_domain())
+			if (does_not_fit())
 				return answer_;
 		}
 		return std::nullopt;
 	}
 
+	// The kernel's answer, in the order of its tests.
+	int predict(const Asker &asker)
+	{
+		const auto &asked = now_.asked;
+		auto within = [&](microseconds least, microseconds most) {
+			return asked.period >= least && asked.period <= most;
+		};
+		if (asker.period_given && !within(kMinPeriod, kMaxPeriod) &&
+		    !(asker.capable && within(asker.shortest, asker.longest)))
+			return EINVAL;
+		auto least = asker.capable ? kLeastOwnRuntime : nanoseconds(kMinRuntime);
+		if (asked.runtime > asked.period || (asked.runtime.count() && asked.runtime < least))
+			return EINVAL;
+		auto has = group_.rt_max.has_number() ? bandwidth(group_.rt_max) : 0;
+		if (!ancestor_ && asked_ > has && !asker.capable)
+			return EPERM;
+		if (does_not_fit())
+			return ENOSPC;
+		return loses_inside().empty() && loses_above().empty() ? 0 : EBUSY;
+	}
+
 private:
+	const CpuSet &own_cpus() const { return granted_[now_.group]; }
+
+	bool does_not_fit()
+	{
+		return nowhere() || below_too_large() || above_too_small() || no_room_on_cpu() ||
+		       no_room_in_domain();
+	}
+
+	// The ancestor itself has none of the group's CPUs.
+	bool nowhere()
+	{
+		if (!now_.asked.runtime.count() || !own_cpus().empty())
+			return false;
+		answer_.rule = Rule::hierarchy;
+		answer_.because = ancestor_ ? fmt::format("{} has no reservation on any CPU of the group",
+							  tree_.groups[*ancestor_].path)
+					    : "the group has no CPU";
+		return true;
+	}
+
 	std::optional<Refusal> rights()
 	{
 		answer_.rule = Rule::rights;
@@ -94,13 +141,12 @@ private:
 	{
 		answer_.rule = Rule::keeps_tasks;
 		auto carved = tree_.carved_from(now_.group);
-		auto inside = stranded(now_.tasks_inside, now_.asked, group_.cpus, carved);
-		if (!inside.empty()) {
+		if (auto inside = loses_inside(); !inside.empty()) {
 			answer_.because = fmt::format(
 				"{} would leave no runtime to the FIFO/RR tasks in it: {}",
 				format_rt_max(now_.asked), name_tasks(inside));
 			nanoseconds taken{0};
-			for (auto cpu : group_.cpus)
+			for (auto cpu : own_cpus())
 				taken = std::max<nanoseconds>(
 					taken, now_.asked.runtime -
 						       own_runtime(now_.asked, numbers(carved, cpu)));
@@ -112,16 +158,14 @@ private:
 			return std::nullopt;
 		const auto &above = tree_.groups[*ancestor_];
 		auto others = siblings();
-		auto all = others;
-		all.push_back(now_.group);
-		auto losing = stranded(now_.tasks_of_ancestor, above.rt_max, above.cpus, all);
+		auto losing = loses_above();
 		if (losing.empty())
 			return std::nullopt;
 		answer_.because = fmt::format(
 			"{} would leave no runtime of {} to its FIFO/RR tasks: {}",
 			format_rt_max(now_.asked), above.path, name_tasks(losing));
 		nanoseconds left = above.rt_max.runtime;
-		for (auto cpu : group_.cpus)
+		for (auto cpu : own_cpus())
 			left = std::min(left, own_runtime(above.rt_max, numbers(others, cpu)));
 		left -= kLeastOwnRuntime;
 		if (left.count() > 0) {
@@ -134,17 +178,40 @@ private:
 		return answer_;
 	}
 
-	// Tasks that can use no CPU with own runtime of the reservation.
-	std::vector<Task> stranded(const std::vector<Task> &tasks, const RtMax &value,
-				   const CpuSet &cpus, const std::vector<std::size_t> &carved) const
+	std::vector<Task> loses_inside() const
 	{
-		CpuSet served;
-		for (auto cpu : cpus)
+		return stranded(now_.tasks_inside, now_.group, now_.asked,
+				group_.rt_max.has_number() ? group_.cpus_served : group_.cpus,
+				tree_.carved_from(now_.group));
+	}
+	std::vector<Task> loses_above() const
+	{
+		if (!ancestor_)
+			return {};
+		const auto &above = tree_.groups[*ancestor_];
+		auto all = siblings();
+		all.push_back(now_.group);
+		// Those inside the group will be its own.
+		auto left = now_.tasks_of_ancestor;
+		std::erase_if(left, [&](const Task &task) {
+			return std::any_of(now_.tasks_inside.begin(), now_.tasks_inside.end(),
+					   [&](const Task &inside) { return inside.tid == task.tid; });
+		});
+		return stranded(left, *ancestor_, above.rt_max, above.cpus_served, all);
+	}
+
+	// Tasks that can use some CPU where there was runtime before, and none where
+	// there will be.
+	std::vector<Task> stranded(const std::vector<Task> &tasks, std::size_t group, const RtMax &value,
+				   const CpuSet &before, const std::vector<std::size_t> &carved) const
+	{
+		CpuSet keep;
+		for (auto cpu : granted_[group])
 			if (own_runtime(value, numbers(carved, cpu)) >= kLeastOwnRuntime)
-				served.insert(cpu);
+				keep.insert(cpu);
 		std::vector<Task> found;
 		for (const auto &task : tasks)
-			if (intersect(task.allowed, served).empty())
+			if (!intersect(task.allowed, before).empty() && intersect(task.allowed, keep).empty())
 				found.push_back(task);
 		return found;
 	}
@@ -175,7 +242,7 @@ private:
 		auto has = bandwidth(above.rt_max);
 		std::optional<Bandwidth> least;
 		unsigned where = 0;
-		for (auto cpu : group_.cpus) {
+		for (auto cpu : own_cpus()) {
 			auto room = room_below(has, cpu);
 			if (!least || room < *least) {
 				least = room;
@@ -198,12 +265,14 @@ private:
 	// Rule 1 on one CPU: the one with the least room is named.
 	bool no_room_on_cpu()
 	{
+		if (ancestor_)
+			return false;
 		std::optional<Bandwidth> least;
 		const Headroom *where = nullptr;
 		for (const auto &one : now_.headroom) {
-			if (!group_.cpus.count(one.cpu))
+			if (!own_cpus().count(one.cpu))
 				continue;
-			auto room = one.free + own_share(one.cpu);
+			auto room = room_on(one);
 			if (!least || room < *least) {
 				least = room;
 				where = &one;
@@ -225,10 +294,23 @@ private:
 			answer_.holders.push_back({"other groups", where->groups - known});
 		// On a CPU that is a root domain of its own they count here, else in
 		// the domain's sum.
-		if (where->tasks && where->cap - where->fair - where->groups > where->free)
+		if (where->tasks && is_alone(*where))
 			answer_.holders.push_back({"SCHED_DEADLINE tasks", where->tasks});
 		offer(largest_runtime(*least, now_.asked.deadline));
 		return true;
+	}
+
+	// For the group on a CPU, and whatever it has there already.
+	Bandwidth room_on(const Headroom &one) const
+	{
+		auto taken = one.fair + one.groups - own_share(one.cpu);
+		auto room = one.cap > taken ? one.cap - taken : 0;
+		if (one.tasks && is_alone(one)) {
+			auto domain = domain_of({one.cpu}, one.tasks);
+			auto left = static_cast<Bandwidth>(std::max<std::int64_t>(domain.room, 0));
+			room = std::min(room, left << (kBandwidthBits - 20));
+		}
+		return room;
 	}
 
 	// Rule 1 over a root domain, where SCHED_DEADLINE tasks roam: mainline's
@@ -239,34 +321,69 @@ private:
 		std::int64_t room = 0;     // for all of them together
 	};
 
-	// The domains of the group's CPUs that have such tasks. CPUs of one domain
+	Domain domain_of(const CpuSet &span, Bandwidth tasks) const
+	{
+		Domain domain{span, 0, -share20(tasks)};
+		for (const auto &one : now_.headroom) {
+			if (!span.count(one.cpu))
+				continue;
+			domain.own_cpus += own_cpus().count(one.cpu) ? 1 : 0;
+			domain.room += share20(one.cap) - share20(one.fair);
+			Bandwidth known = own_share(one.cpu);
+			for (auto i : tree_.from_root_pool())
+				if (granted_[i].count(one.cpu) && !tree_.is_inside(i, now_.group)) {
+					auto share = bandwidth(tree_.groups[i].rt_max);
+					known += share;
+					domain.room -= share20_up(share);
+				}
+			if (one.groups > known) // of those that are not seen, at the least
+				domain.room -= share20_up(one.groups - known);
+		}
+		return domain;
+	}
+
+	// Where the kernel does not say which CPUs are a root domain, those are that
 	// show the same sum of tasks.
+	std::vector<CpuSet> spans() const
+	{
+		if (knows_root_domains(tree_, now_.headroom))
+			return tree_.root_domains;
+		std::map<Bandwidth, CpuSet> by_tasks;
+		for (const auto &one : now_.headroom)
+			by_tasks[one.tasks].insert(one.cpu);
+		std::vector<CpuSet> found;
+		for (const auto &[tasks, span] : by_tasks)
+			found.push_back(span);
+		return found;
+	}
+	bool is_alone(const Headroom &one) const
+	{
+		for (const auto &span : spans())
+			if (span.count(one.cpu))
+				return span.size() == 1;
+		return false;
+	}
+
+	// Those of the group's CPUs that have such tasks and several CPUs.
 	std::vector<Domain> domains() const
 	{
-		std::map<Bandwidth, Domain> by_tasks;
-		for (const auto &one : now_.headroom) {
-			if (!one.tasks)
-				continue;
-			auto &domain = by_tasks[one.tasks];
-			if (domain.span.empty())
-				domain.room = -share20(one.tasks);
-			domain.span.insert(one.cpu);
-			domain.own_cpus += group_.cpus.count(one.cpu) ? 1 : 0;
-			domain.room += share20(one.cap) - share20(one.fair);
-			for (auto i : tree_.from_root_pool())
-				if (tree_.groups[i].cpus.count(one.cpu) &&
-				    !tree_.is_inside(i, now_.group))
-					domain.room -= share20_up(bandwidth(tree_.groups[i].rt_max));
-		}
 		std::vector<Domain> found;
-		for (const auto &[tasks, domain] : by_tasks)
-			if (domain.own_cpus && domain.span.size() > 1)
-				found.push_back(domain);
+		for (const auto &span : spans()) {
+			Bandwidth tasks = 0;
+			for (const auto &one : now_.headroom)
+				if (span.count(one.cpu))
+					tasks = one.tasks;
+			auto domain = domain_of(span, tasks);
+			if (tasks && domain.own_cpus && span.size() > 1)
+				found.push_back(std::move(domain));
+		}
 		return found;
 	}
 
 	bool no_room_in_domain()
 	{
+		if (ancestor_)
+			return false;
 		for (const auto &domain : domains()) {
 			if (share20_up(asked_) * domain.own_cpus <= domain.room)
 				continue;
@@ -295,9 +412,12 @@ private:
 	Bandwidth own_share(unsigned cpu) const
 	{
 		Bandwidth sum = 0;
-		for (auto i : own_from_pool())
-			if (tree_.groups[i].cpus.count(cpu))
+		for (auto i : own_from_pool()) {
+			// The group's own set says where the asked number would count.
+			const auto &cpus = i == now_.group ? has_ : granted_[i];
+			if (cpus.count(cpu))
 				sum += bandwidth(tree_.groups[i].rt_max);
+		}
 		return sum;
 	}
 
@@ -315,7 +435,7 @@ private:
 	{
 		Bandwidth held = 0;
 		for (auto i : siblings())
-			if (tree_.groups[i].cpus.count(cpu))
+			if (granted_[i].count(cpu))
 				held += bandwidth(tree_.groups[i].rt_max);
 		return has > held ? has - held : 0;
 	}
@@ -323,15 +443,15 @@ private:
 	// The CPU on which most is carved from the group, and how much.
 	std::optional<std::pair<unsigned, Bandwidth>> needed_below() const
 	{
+		// A partition below has CPUs that the group has not.
+		std::map<unsigned, Bandwidth> held;
+		for (auto i : tree_.carved_from(now_.group))
+			for (auto cpu : granted_[i])
+				held[cpu] += bandwidth(tree_.groups[i].rt_max);
 		std::optional<std::pair<unsigned, Bandwidth>> most;
-		for (auto cpu : group_.cpus) {
-			Bandwidth held = 0;
-			for (auto i : tree_.carved_from(now_.group))
-				if (tree_.groups[i].cpus.count(cpu))
-					held += bandwidth(tree_.groups[i].rt_max);
-			if (held && (!most || held > most->second))
-				most = {cpu, held};
-		}
+		for (const auto &one : held)
+			if (!most || one.second > most->second)
+				most = one;
 		return most;
 	}
 
@@ -340,7 +460,7 @@ private:
 	{
 		std::vector<RtMax> values;
 		for (auto i : which)
-			if (tree_.groups[i].cpus.count(cpu))
+			if (granted_[i].count(cpu))
 				values.push_back(i == now_.group ? now_.asked
 								 : tree_.groups[i].rt_max);
 		return values;
@@ -348,7 +468,8 @@ private:
 
 	Bandwidth hold(const Group &holder, unsigned cpu)
 	{
-		auto share = holder.cpus.count(cpu) ? bandwidth(holder.rt_max) : 0;
+		auto at = static_cast<std::size_t>(&holder - tree_.groups.data());
+		auto share = granted_[at].count(cpu) ? bandwidth(holder.rt_max) : 0;
 		if (share)
 			answer_.holders.push_back({holder.path, share});
 		return share;
@@ -373,13 +494,13 @@ private:
 		if (auto need = needed_below())
 			good = good && share >= need->second;
 		if (ancestor_)
-			for (auto cpu : group_.cpus)
+			for (auto cpu : own_cpus())
 				good = good && share <= room_below(
 					bandwidth(tree_.groups[*ancestor_].rt_max), cpu);
 		else
 			for (const auto &one : now_.headroom)
-				if (group_.cpus.count(one.cpu))
-					good = good && share <= one.free + own_share(one.cpu);
+				if (own_cpus().count(one.cpu))
+					good = good && share <= room_on(one);
 		if (good)
 			answer_.fits = value;
 	}
@@ -389,6 +510,8 @@ private:
 	const Group &group_;
 	Bandwidth asked_;
 	std::optional<std::size_t> ancestor_;
+	std::vector<CpuSet> granted_; // of each group; of this one with what is asked
+	CpuSet has_;		      // of this one as it is
 	Refusal answer_;
 };
 
@@ -423,9 +546,26 @@ nanoseconds own_runtime(const RtMax &group, const std::vector<RtMax> &carved)
 	return own;
 }
 
+bool knows_root_domains(const Tree &tree, const std::vector<Headroom> &headroom)
+{
+	return !tree.root_domains.empty() &&
+	       std::all_of(tree.root_domains.begin(), tree.root_domains.end(), [&](const CpuSet &span) {
+		       std::optional<Bandwidth> tasks;
+		       for (const auto &one : headroom)
+			       if (span.count(one.cpu) && std::exchange(tasks, one.tasks).value_or(one.tasks) != one.tasks)
+				       return false;
+		       return true;
+	       });
+}
+
 std::optional<Refusal> explain(const Situation &situation)
 {
 	return Explainer(situation).explain();
+}
+
+int predict(const Situation &situation, const Asker &asker)
+{
+	return Explainer(situation).predict(asker);
 }
 
 std::optional<Refusal> suspect(Tree tree, const std::string &group, const RtMax &asked,
@@ -448,19 +588,16 @@ std::optional<Refusal> suspect(Tree tree, const std::string &group, const RtMax 
 	}
 	if (cpus)
 		tree.groups[*index].cpus = intersect(tree.groups[*index].cpus, *cpus);
-	auto refusal = explain({tree, *index, asked, ENOSPC, headroom, {}, {}});
-	// What is carved out of an ancestor takes nothing from the root pool.
-	if (refusal && refusal->rule != Rule::hierarchy && tree.numbered_ancestor(*index))
-		return std::nullopt;
-	return refusal;
+	return explain({tree, *index, asked, ENOSPC, headroom, {}, {}});
 }
 
 std::optional<Refusal> foresee(Tree tree, const std::string &group, const RtMax &asked,
 			       const std::optional<CpuSet> &cpus,
 			       const std::vector<Headroom> &headroom)
 {
+	bool domains_known = knows_root_domains(tree, headroom);
 	auto refusal = suspect(std::move(tree), group, asked, cpus, headroom);
-	bool certain = refusal && (refusal->rule == Rule::hierarchy || refusal->free);
+	bool certain = refusal && (domains_known || refusal->rule == Rule::hierarchy || refusal->free);
 	return certain ? refusal : std::nullopt;
 }
 

@@ -108,12 +108,24 @@ void read_group(const Roots &roots, const std::string &path, std::optional<std::
 	group.has_cpu_files = group.has_file || dir->has("cpu.weight") || dir->has("cpu.idle");
 	if (auto text = dir->read("cpu.rt.fair"))
 		group.serves_fair = trimmed(*text) == "1";
-	if (auto text = dir->read("cpuset.cpus.effective"))
+	if (auto text = dir->read("cpuset.cpus.partition")) {
+		// "root invalid (...)" is none.
+		auto word = trimmed(*text);
+		group.partition = word == "root"       ? Group::Partition::root
+				  : word == "isolated" ? Group::Partition::isolated
+						       : Group::Partition::none;
+	}
+	if (auto text = dir->read("cpuset.cpus.effective")) {
 		if (auto cpus = parse_cpus(*text); cpus && !cpus->empty())
 			group.cpus = *cpus;
+		else if (group.partition != Group::Partition::none)
+			group.cpus.clear(); // it has passed all of them on
+	}
 	bool by_cpu = false;
-	for (const auto &one : parse_effective(
-		     dir->read("cpu.rt.max.effective.local").value_or(""))) {
+	auto effective = dir->read("cpu.rt.max.effective.local");
+	if (!effective && group.rt_max.has_number() && group.rt_max.runtime.count())
+		group.cpus_served = group.cpus; // as far as one can tell
+	for (const auto &one : parse_effective(effective.value_or(""))) {
 		// The first line is the least of all; lines of CPUs tell more.
 		if (!one.cpus.empty() && !by_cpu)
 			group.cpus_served.clear();
@@ -215,6 +227,19 @@ std::vector<std::size_t> Tree::from_root_pool() const
 	return found;
 }
 
+std::vector<CpuSet> Tree::granted() const
+{
+	std::vector<CpuSet> all(groups.size());
+	for (auto i = groups.size(); i-- > 0;) {
+		if (!groups[i].rt_max.has_number())
+			continue;
+		all[i].insert(groups[i].cpus_served.begin(), groups[i].cpus_served.end());
+		if (auto above = numbered_ancestor(i))
+			all[*above].insert(all[i].begin(), all[i].end());
+	}
+	return all;
+}
+
 std::vector<std::size_t> Tree::sharing(std::size_t group) const
 {
 	std::vector<std::size_t> found;
@@ -231,6 +256,46 @@ std::vector<std::size_t> Tree::sharing(std::size_t group) const
 	return found;
 }
 
+namespace {
+
+// As the kernel makes them of cpusets: what the root has left is one, each root
+// partition is one, and all that are isolated are one, too. None if that does not
+// add up: the tree is not seen from its root, or cpusets are not on it.
+std::vector<CpuSet> root_domains(const Roots &roots, const Tree &tree, const CpuSet &online)
+{
+	CpuSet isolated, seen;
+	if (auto text = read_file(roots.sys / "devices/system/cpu/isolated"))
+		if (auto cpus = parse_cpus(trimmed(*text)))
+			isolated = intersect(*cpus, online);
+	std::vector<CpuSet> found;
+	auto add = [&](const CpuSet &cpus) {
+		for (auto cpu : cpus)
+			if (!seen.insert(cpu).second)
+				return false;
+		if (!cpus.empty())
+			found.push_back(cpus);
+		return true;
+	};
+	bool good = Dir::open(roots.cgroup).map([](const Dir &dir) {
+		return dir.has("cpuset.cpus.effective");
+	}).value_or(false);
+	for (const auto &group : tree.groups) {
+		auto cpus = group.cpus;
+		if (group.partition == Group::Partition::isolated)
+			isolated.insert(cpus.begin(), cpus.end());
+		else if (group.partition == Group::Partition::root)
+			good = good && add(cpus);
+		else if (!group.parent) {
+			for (auto cpu : isolated)
+				cpus.erase(cpu);
+			good = good && add(cpus);
+		}
+	}
+	return good && add(isolated) && seen == online ? found : std::vector<CpuSet>{};
+}
+
+} // namespace
+
 Result<Tree> read_tree(const Roots &roots)
 {
 	Tree tree;
@@ -240,6 +305,7 @@ Result<Tree> read_tree(const Roots &roots)
 	read_group(roots, "/", std::nullopt, online, tree);
 	if (tree.groups.empty())
 		return fail(Status::failed, roots.cgroup.string(), "cannot be read");
+	tree.root_domains = root_domains(roots, tree, online);
 	return tree;
 }
 

@@ -57,6 +57,10 @@ struct Refusal {
 // "refused (rule 1, CPU 1): asked 60.0 %, free 35.0 % of 95.0 % (...); fits: 7ms/20ms"
 std::string to_text(const Refusal &refusal);
 
+// Whether cpusets tell the root domains, and the kernel's books do not say
+// otherwise: CPUs of one domain show the same sum of tasks.
+bool knows_root_domains(const Tree &tree, const std::vector<Headroom> &headroom);
+
 // Everything an explanation needs, as it was when the kernel refused.
 struct Situation {
 	const Tree &tree;
@@ -71,13 +75,26 @@ struct Situation {
 // Nothing if no rule explains the refusal.
 std::optional<Refusal> explain(const Situation &situation);
 
+// Who writes, and what.
+struct Asker {
+	bool capable = true;	  // CAP_SYS_NICE in the initial user namespace
+	bool period_given = true; // else the group's own, which nobody looks at
+	// sched_deadline_period_{min,max}_us, the limits of the capable
+	microseconds shortest{100};
+	microseconds longest{1 << 22};
+};
+// What the kernel answers to a write of this number to cpu.rt.max: 0 or an errno,
+// to the bit if the tree is all there is and it knows_root_domains().
+// sys_errno is not looked at.
+int predict(const Situation &situation, const Asker &asker);
+
 // What a cgroup that is yet to be made, on these CPUs or on all of its parent's,
 // would be refused for. Nothing if it fits, or if only the kernel can tell.
 std::optional<Refusal> foresee(Tree tree, const std::string &group, const RtMax &asked,
 			       const std::optional<CpuSet> &cpus,
 			       const std::vector<Headroom> &headroom);
-// The same, and what is likely: which CPUs share a root domain is told by the sum
-// of their SCHED_DEADLINE tasks alone.
+// The same, and what is likely: where the tree does not know the root domains,
+// they are told by the sum of their SCHED_DEADLINE tasks alone.
 std::optional<Refusal> suspect(Tree tree, const std::string &group, const RtMax &asked,
 			       const std::optional<CpuSet> &cpus,
 			       const std::vector<Headroom> &headroom);

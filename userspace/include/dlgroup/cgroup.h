@@ -23,6 +23,7 @@ struct Group {
 	CpuSet cpus;                 // where it may run: the effective cpuset
 	CpuSet cpus_asked;           // cpuset.cpus; empty: not limited here
 	CpuSet cpus_served;          // where it has runtime of its own
+	enum class Partition { none, root, isolated } partition = Partition::none; // a valid one
 	std::string controllers;     // cgroup.controllers
 	std::string subtree_control; // cgroup.subtree_control
 	bool has_cpu_files = false;  // the cpu controller is enabled for it
@@ -32,6 +33,8 @@ struct Group {
 class Tree {
 public:
 	std::vector<Group> groups;
+	// CPUs among which SCHED_DEADLINE tasks roam; empty if that is not known.
+	std::vector<CpuSet> root_domains;
 
 	std::optional<std::size_t> find(const std::string &path) const;
 	bool is_inside(std::size_t group, std::size_t ancestor) const; // or the same
@@ -42,6 +45,9 @@ public:
 	std::vector<std::size_t> carved_from(std::size_t group) const;
 	// The groups with a number that have no numbered ancestor.
 	std::vector<std::size_t> from_root_pool() const;
+	// Of each group the CPUs where its number counts: it is served there, or those
+	// below it that have the CPU leave it too little.
+	std::vector<CpuSet> granted() const;
 	// It and the descendants that have no number of their own.
 	std::vector<std::size_t> sharing(std::size_t group) const;
 };

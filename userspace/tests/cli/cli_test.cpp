@@ -715,12 +715,15 @@ CPU       FREE     LEFT  LARGEST
 	EXPECT_EQ(json["each_cpu"][0], nlohmann::json::parse(R"({"cpu": 0, "fits": false, "free_ppb": 350000000,
 		"left_ppb": null, "largest": {"runtime_ns": 7000000, "period_ns": 20000000}})"));
 	EXPECT_EQ(json["each_cpu"][1]["left_ppb"], 300000000);
-	// What SCHED_DEADLINE tasks share is the kernel's to tell.
+	// What SCHED_DEADLINE tasks share is told by cpusets, if by anybody.
 	EXPECT_EQ(json["notes"].size(), 0U);
 	made_.write("sys/kernel/debug/sched/dl_group_headroom",
 		    "cpu0 cap 267401227875123 fair 14073748835532 groups 0 tasks 1000000000 free 253327479039591\n"
 		    "cpu1 cap 267401227875123 fair 14073748835532 groups 0 tasks 1000000000 free 253327479039591\n");
+	EXPECT_EQ(dlgroup("fit 5ms/20ms").err.find("the kernel alone knows"), std::string::npos);
+	std::filesystem::remove(made_.path("sys/fs/cgroup/cpuset.cpus.effective"));
 	EXPECT_NE(dlgroup("fit 5ms/20ms").err.find("the kernel alone knows"), std::string::npos);
+	made_.write("sys/fs/cgroup/cpuset.cpus.effective", "0-1\n");
 	for (auto [arguments, says] : {
 		     std::pair("max", "reservation: max and 0 take nothing"),
 		     std::pair("0", "reservation: max and 0 take nothing"),

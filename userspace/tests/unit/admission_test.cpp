@@ -30,6 +30,8 @@ public:
 		group.has_file = path != "/";
 		group.rt_max = value;
 		group.cpus = std::move(cpus);
+		if (value.has_number() && value.runtime.count())
+			group.cpus_served = group.cpus;
 		if (path != "/")
 			group.parent = tree_.find(parent_of(path));
 		tree_.groups.push_back(group);
@@ -300,6 +302,138 @@ TEST(Explain, KnowsWhenItDoesNotKnow)
 	EXPECT_FALSE(machine.refuse("/c", number(1000, 20000), EIO));
 }
 
+// A group that has lost a CPU holds nothing there, whatever it may run on.
+TEST(Predict, OnlyWhatIsGrantedCounts)
+{
+	Machine machine;
+	machine.add("/a", number(16000, 20000));
+	machine.add("/c", RtMax{}, {1});
+	auto books = machine.headroom();
+	Situation now{machine.tree_, 2, number(18000, 20000), 0, books, {}, {}};
+	EXPECT_EQ(predict(now, {}), ENOSPC);
+	machine.tree_.groups[1].cpus_served = {0};
+	books[1].groups = 0;
+	EXPECT_EQ(predict(now, {}), 0);
+	now.asked.runtime += microseconds(1);
+	EXPECT_EQ(predict(now, {}), ENOSPC);
+}
+
+// Below it there may be groups that leave it nothing: it is granted all the same.
+TEST(Predict, WhatIsCarvedAwayIsGrantedToo)
+{
+	Machine machine;
+	machine.add("/a", number(10000, 20000));
+	machine.add("/a/x", number(10000, 20000));
+	machine.add("/a/y", RtMax{});
+	machine.tree_.groups[1].cpus_served = {};
+	auto books = machine.headroom();
+	EXPECT_EQ(predict({machine.tree_, 3, number(1000, 20000), 0, books, {}, {}}, {}), ENOSPC);
+	EXPECT_EQ(predict({machine.tree_, 1, number(9999, 20000), 0, books, {}, {}}, {}), ENOSPC);
+	EXPECT_EQ(predict({machine.tree_, 1, number(18000, 20000), 0, books, {}, {}}, {}), 0);
+	EXPECT_EQ(predict({machine.tree_, 1, number(18001, 20000), 0, books, {}, {}}, {}), ENOSPC);
+}
+
+// On CPUs where the ancestor has no reservation there is none below it.
+TEST(Predict, AnAncestorWithoutACommonCpu)
+{
+	Machine machine;
+	machine.add("/a", number(10000, 20000));
+	machine.tree_.groups[1].cpus_served = {0};
+	machine.add("/a/x", number(8000, 20000), {0});
+	machine.add("/a/y", RtMax{}, {1});
+	machine.add("/a/z", RtMax{});
+	EXPECT_EQ(machine.text("/a/y", number(1000, 20000), ENOSPC),
+		  "refused (rule 2): /a has no reservation on any CPU of the group; fits: nothing with "
+		  "period 20ms");
+	auto books = machine.headroom();
+	EXPECT_EQ(predict({machine.tree_, 3, number(1000, 20000), 0, books, {}, {}}, {}), ENOSPC);
+	EXPECT_EQ(predict({machine.tree_, 4, number(2000, 20000), 0, books, {}, {}}, {}), 0);
+	EXPECT_EQ(predict({machine.tree_, 4, number(2001, 20000), 0, books, {}, {}}, {}), ENOSPC);
+}
+
+// Two root domains whose tasks have the same sum are two all the same.
+TEST(Predict, RootDomainsAreTheKernels)
+{
+	Machine machine;
+	machine.tasks_on[0] = machine.tasks_on[1] = bandwidth(number(500, 1000));
+	machine.add("/c", RtMax{}, {0});
+	auto predicted = [&](std::int64_t runtime_us) {
+		auto books = machine.headroom();
+		return predict({machine.tree_, 1, number(runtime_us, 20000), 0, books, {}, {}}, {});
+	};
+	machine.tree_.root_domains = {{0}, {1}};
+	EXPECT_EQ(predicted(8000), 0); // 40 % of it
+	EXPECT_EQ(predicted(8001), ENOSPC);
+	machine.one_domain = true;
+	machine.tree_.root_domains = {{0, 1}};
+	EXPECT_EQ(predicted(18000), 0); // of 130 % in both
+	machine.tree_.root_domains.clear(); // not known: the same sum, so one
+	EXPECT_EQ(predicted(18000), 0);
+	// The books say otherwise than cpusets: two.
+	machine.tree_.root_domains = {{0, 1}};
+	machine.tasks_on[1] = 0;
+	EXPECT_FALSE(knows_root_domains(machine.tree_, machine.headroom()));
+	EXPECT_EQ(predicted(8000), 0);
+	EXPECT_EQ(predicted(8001), ENOSPC);
+}
+
+// There what the group has is counted in 2^-20, rounded up, as what it asks for.
+TEST(Predict, OneCpuWithTasksRoundsWhatTheGroupHas)
+{
+	constexpr Bandwidth kUnit = Bandwidth(1) << 28;
+	Machine machine;
+	machine.tree_.root_domains = {{0}, {1}};
+	machine.add("/c", number(10000, 30000), {0});
+	// A third is 349525.3, so 349526, and 943719 are there.
+	machine.tasks_on[0] = (996147 - 52428 - 349526) * kUnit;
+	auto predicted = [&](std::int64_t runtime_us, std::int64_t period_us) {
+		auto books = machine.headroom();
+		books[0].free = 0;
+		return predict({machine.tree_, 1, number(runtime_us, period_us), 0, books, {}, {}}, {});
+	};
+	EXPECT_EQ(predicted(10000, 30000), 0);
+	EXPECT_EQ(predicted(349526, 1 << 20), 0); // a little more, the same when rounded
+	EXPECT_EQ(predicted(349527, 1 << 20), ENOSPC);
+	machine.tasks_on[0] += kUnit;
+	EXPECT_EQ(predicted(10000, 30000), ENOSPC);
+}
+
+TEST(Predict, RightsLimitsAndTasksInTheKernelsOrder)
+{
+	Machine machine;
+	machine.add("/a", number(10000, 20000));
+	machine.add("/a/x", RtMax{});
+	auto books = machine.headroom();
+	auto predicted = [&](std::size_t group, const RtMax &asked, const Asker &asker,
+			     const std::vector<Task> &inside = {}, const std::vector<Task> &above = {}) {
+		return predict({machine.tree_, group, asked, 0, books, inside, above}, asker);
+	};
+	const Asker root, user{.capable = false}, keeps{.capable = false, .period_given = false};
+	EXPECT_EQ(predicted(1, number(11000, 20000), root), 0);
+	EXPECT_EQ(predicted(1, number(11000, 20000), user), EPERM);
+	EXPECT_EQ(predicted(1, number(19000, 20000), user), EPERM); // before it is looked whether it fits
+	EXPECT_EQ(predicted(1, number(9000, 20000), user), 0);
+	EXPECT_EQ(predicted(2, number(9000, 20000), user), 0);
+	EXPECT_EQ(predicted(1, number(99, 20000), root), 0);
+	EXPECT_EQ(predicted(1, number(99, 20000), user), EINVAL);
+	EXPECT_EQ(predicted(1, number(1, 20000), root), EINVAL);
+	EXPECT_EQ(predicted(1, number(20001, 20000), root), EINVAL);
+	EXPECT_EQ(predicted(1, number(0, 1000001), user), EINVAL);
+	EXPECT_EQ(predicted(1, number(100, 1000001), keeps), 0);
+	EXPECT_EQ(predicted(1, number(100, 1000001), root), 0);
+	EXPECT_EQ(predicted(1, number(100, 4194305), root), EINVAL);
+	EXPECT_EQ(predicted(1, number(0, 20000), root, fifo_tasks()), EBUSY);
+	EXPECT_EQ(predicted(2, number(10000, 20000), root, {}, fifo_tasks()), EBUSY);
+	EXPECT_EQ(predicted(2, number(9998, 20000), root, {}, fifo_tasks()), 0);
+	// Those that are in the group now use its servers then, not the ancestor's.
+	EXPECT_EQ(predicted(2, number(10000, 20000), root, fifo_tasks(), fifo_tasks()), 0);
+	// One that has been without before loses nothing.
+	machine.tree_.groups[1].cpus_served = {0};
+	auto pinned = fifo_tasks();
+	pinned[0].allowed = {1};
+	EXPECT_EQ(predicted(1, number(0, 20000), root, pinned), 0);
+}
+
 TEST(Foresee, SaysOfAGroupToBeMadeWhatTheKernelWould)
 {
 	Machine machine;
@@ -332,6 +466,9 @@ TEST(Foresee, LeavesToTheKernelWhatOnlyItKnows)
 	machine.add("/c", RtMax{});
 	ASSERT_TRUE(machine.refuse("/c", number(18000, 20000), ENOSPC));
 	EXPECT_FALSE(foresee(machine.tree_, "/d", number(18000, 20000), std::nullopt, machine.headroom()));
+	auto known = machine.tree_;
+	known.root_domains = {{0, 1}};
+	EXPECT_TRUE(foresee(known, "/d", number(18000, 20000), std::nullopt, machine.headroom()));
 	EXPECT_FALSE(foresee(machine.tree_, "/d", number(18000, 20000), std::nullopt, {}));
 }
 

@@ -56,6 +56,50 @@ TEST_F(TreeTest, KnowsWhatIsCarved)
 	EXPECT_EQ(paths(tree_.from_root_pool()), (Paths{"/a", "/b/c"}));
 }
 
+TEST_F(TreeTest, KnowsWhatIsGranted)
+{
+	made_.write("sys/fs/cgroup/a/cpu.rt.max.effective.local", "0 20000\n0 0 20000\n1 5000 20000\n");
+	made_.write("sys/fs/cgroup/a/own/cpu.rt.max.effective.local", "0 20000\n");
+	made_.write("sys/fs/cgroup/a/own/below/cpu.rt.max.effective.local", "0 20000\n0 0 20000\n1 500 20000\n");
+	made_.write("sys/fs/cgroup/a/plain/deep/cpu.rt.max.effective.local", "0 20000\n0 2000 20000\n1 0 20000\n");
+	tree_ = *read_tree(made_.roots());
+	auto granted = tree_.granted();
+	EXPECT_EQ(granted[at("/a/own/below")], CpuSet{1});
+	EXPECT_EQ(granted[at("/a/own")], CpuSet{1}); // what is below has all of it
+	EXPECT_EQ(granted[at("/a/plain/deep")], CpuSet{0});
+	EXPECT_EQ(granted[at("/a")], (CpuSet{0, 1}));
+	EXPECT_EQ(granted[at("/b")], CpuSet{});
+	EXPECT_EQ(granted[at("/b/c")], CpuSet{1});
+}
+
+using Spans = std::vector<CpuSet>;
+
+TEST_F(TreeTest, MakesRootDomainsOfPartitions)
+{
+	auto domains = [&] { return read_tree(made_.roots())->root_domains; };
+	EXPECT_EQ(domains(), (Spans{{0, 1}}));
+	made_.write("sys/devices/system/cpu/online", "0-7\n");
+	EXPECT_EQ(domains(), Spans{}); // of six it is not told
+	made_.write("sys/fs/cgroup/cpuset.cpus.effective", "0,6-7\n");
+	made_.write("sys/fs/cgroup/b/cpuset.cpus.partition", "root\n");
+	made_.write("sys/fs/cgroup/b/cpuset.cpus.effective", "1\n");
+	made_.write("sys/fs/cgroup/b/c/cpuset.cpus.partition", "root\n");
+	made_.write("sys/fs/cgroup/b/c/cpuset.cpus.effective", "2-3\n");
+	made_.write("sys/fs/cgroup/a/cpuset.cpus.partition", "isolated\n");
+	made_.write("sys/fs/cgroup/a/cpuset.cpus.effective", "4-5\n");
+	made_.write("sys/fs/cgroup/a/own/cpuset.cpus.partition", "root invalid (Cpu list in cpuset.cpus not exclusive)\n");
+	made_.write("sys/fs/cgroup/a/own/cpuset.cpus.effective", "4-5\n");
+	EXPECT_EQ(domains(), (Spans{{0, 6, 7}, {1}, {2, 3}, {4, 5}}));
+	// All that are isolated are together.
+	made_.write("sys/devices/system/cpu/isolated", "7\n");
+	EXPECT_EQ(domains(), (Spans{{0, 6}, {1}, {2, 3}, {4, 5, 7}}));
+	// Somebody else's view, in which CPUs are missing or twice.
+	made_.write("sys/fs/cgroup/b/cpuset.cpus.effective", "6\n");
+	EXPECT_EQ(domains(), Spans{});
+	std::filesystem::remove(made_.path("sys/fs/cgroup/cpuset.cpus.effective"));
+	EXPECT_EQ(domains(), Spans{});
+}
+
 TEST_F(TreeTest, KnowsWhoShares)
 {
 	EXPECT_EQ(paths(tree_.sharing(at("/a"))), (Paths{"/a", "/a/plain"}));

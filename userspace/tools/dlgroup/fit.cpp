@@ -100,7 +100,8 @@ Result<int> fit(const Context &context)
 	}
 
 	std::vector<std::string> notes;
-	if (std::any_of(headroom->begin(), headroom->end(), [&](const Headroom &cpu) {
+	if (!knows_root_domains(*tree, *headroom) &&
+	    std::any_of(headroom->begin(), headroom->end(), [&](const Headroom &cpu) {
 		    return cpu.tasks && found.cpus.count(cpu.cpu);
 	    }))
 		notes.push_back("SCHED_DEADLINE tasks run there, and the kernel alone knows the CPUs that "
