@@ -184,10 +184,11 @@ public:
 	}
 
 	// U against Q/P.
-	std::strong_ordering load() const
+	std::strong_ordering load() const { return load(count(supply_.runtime)); }
+	// U against as much in each P, from several CPUs.
+	std::strong_ordering load(u64 runtime) const
 	{
-		return compare(all_, [](const Item &) { return true; }, count(supply_.runtime),
-			       count(supply_.period));
+		return compare(all_, [](const Item &) { return true; }, runtime, count(supply_.period));
 	}
 
 	// For all t: dbf(t) + B(t) <= sbf(t), at the deadlines up to a bound only,
@@ -918,6 +919,138 @@ private:
 	Analysis result_;
 };
 
+// Tasks that are pinned, each to one of several CPUs: on each it is as on one CPU.
+class Partition {
+public:
+	Partition(const TaskSet &set, const Supply &supply, Scheduler scheduler, unsigned cpus)
+	    : set_(set), supply_(supply), scheduler_(scheduler), cpus_(cpus), order_(set.size())
+	{
+		std::iota(order_.begin(), order_.end(), std::size_t{0});
+		std::stable_sort(order_.begin(), order_.end(), [&](std::size_t a, std::size_t b) {
+			auto window = [](const SporadicTask &task) {
+				return static_cast<u128>(count(std::min(task.deadline, task.period)));
+			};
+			return count(set[a].runtime) * window(set[b]) > count(set[b].runtime) * window(set[a]);
+		});
+	}
+	void reserve(nanoseconds runtime) { supply_.runtime = runtime; }
+
+	// First fit, the densest tasks first. Empty if that is none.
+	std::vector<std::vector<std::size_t>> first_fit() const
+	{
+		std::vector<std::vector<std::size_t>> parts;
+		for (auto task : order_) {
+			bool placed = false;
+			for (std::size_t cpu = 0; cpu < parts.size() && !placed; cpu++) {
+				auto with = parts[cpu];
+				// Those of equal priority keep their order.
+				with.insert(std::upper_bound(with.begin(), with.end(), task), task);
+				if ((placed = fits(with)))
+					parts[cpu] = std::move(with);
+			}
+			if (!placed && (parts.size() == cpus_ || !fits({task})))
+				return {};
+			if (!placed)
+				parts.push_back({task});
+		}
+		return parts;
+	}
+
+	// Nothing helps a task that fails alone, nor one task more than all CPUs give.
+	Analysis analyse() const
+	{
+		Analysis result;
+		result.responses.resize(set_.size());
+		for (std::size_t i = 0; i < set_.size(); i++) {
+			auto alone = dlgroup::analyse({set_[i]}, supply_, scheduler_);
+			if (alone.verdict != Verdict::unschedulable)
+				continue;
+			alone.reason = fmt::format("task {} fails even alone on a CPU", set_[i].name);
+			alone.responses.resize(set_.size());
+			std::swap(alone.responses[0], alone.responses[i]);
+			if (alone.witness)
+				alone.witness->task = i;
+			return alone;
+		}
+		u64 all;
+		if (!__builtin_mul_overflow(count(supply_.runtime), u64{cpus_}, &all) &&
+		    Case(set_, supply_, scheduler_).load(all) > 0) {
+			result.verdict = Verdict::unschedulable;
+			result.method = "utilisation";
+			result.reason = "the tasks' utilisation is more than all the reservations";
+			return result;
+		}
+		auto parts = first_fit();
+		if (parts.empty() && !set_.empty()) {
+			result.reason = "first fit finds no CPU for each task to be pinned to, and tasks that "
+					"move between CPUs are not analysed";
+			return result;
+		}
+		result.verdict = Verdict::schedulable;
+		result.method = "first-fit";
+		result.reason = "with each task pinned to its CPU";
+		result.cpus.resize(set_.size());
+		result.steps.push_back("first-fit: tasks pinned to CPUs, by decreasing C / min(D, T), each to the "
+				       "first where all that are there pass (Johnson 1974)");
+		for (std::size_t cpu = 0; cpu < parts.size(); cpu++) {
+			auto one = dlgroup::analyse(part(parts[cpu]), supply_, scheduler_);
+			std::string names;
+			for (std::size_t i = 0; i < parts[cpu].size(); i++) {
+				auto task = parts[cpu][i];
+				names += (i ? ", " : "") + set_[task].name;
+				result.cpus[task] = cpu;
+				result.responses[task] = one.responses[i];
+			}
+			result.steps.push_back(fmt::format("CPU {}: tasks {}", cpu, names));
+			for (const auto &step : one.steps)
+				result.steps.push_back(fmt::format("CPU {}: {}", cpu, step));
+		}
+		return result;
+	}
+
+private:
+	TaskSet part(const std::vector<std::size_t> &tasks) const
+	{
+		TaskSet some;
+		for (auto task : tasks)
+			some.push_back(set_[task]);
+		return some;
+	}
+	bool fits(const std::vector<std::size_t> &tasks) const
+	{
+		Case some(part(tasks), supply_, scheduler_);
+		return some.utilisation_bound() == Answer::yes || some.cbs_wakeup() ||
+		       some.decide() == Answer::yes;
+	}
+
+	const TaskSet &set_;
+	Supply supply_;
+	Scheduler scheduler_;
+	unsigned cpus_;
+	std::vector<std::size_t> order_;
+};
+
+// What first fit needs on each CPU. With more runtime it may place tasks otherwise
+// and fail, so that another one may do; the one found is passed by itself. Such
+// that with the overhead it is a whole number of microseconds.
+LeastRuntime least_on_several(const TaskSet &set, const Supply &supply, Scheduler scheduler, unsigned cpus,
+			      nanoseconds overhead)
+{
+	Partition partition(set, supply, scheduler, cpus);
+	auto passes = [&](microseconds runtime) {
+		partition.reserve(std::max(nanoseconds(runtime) - overhead, nanoseconds(0)));
+		return set.empty() || !partition.first_fit().empty();
+	};
+	auto low = std::chrono::floor<microseconds>(overhead), high = std::chrono::floor<microseconds>(supply.deadline);
+	if (high <= low || !passes(high))
+		return {std::nullopt, false};
+	while (low + microseconds(1) < high) {
+		auto middle = low + (high - low) / 2;
+		(passes(middle) ? high : low) = middle;
+	}
+	return {nanoseconds(high) - overhead, false};
+}
+
 } // namespace
 
 u128 supply_bound(const Supply &supply, u128 time)
@@ -958,12 +1091,8 @@ const std::vector<SchedulabilityTest> &schedulability_tests()
 
 Analysis analyse(const TaskSet &set, const Supply &supply, Scheduler scheduler, unsigned cpus)
 {
-	if (cpus != 1) {
-		Analysis result;
-		result.reason = "tasks that move between several CPUs are not analysed yet, only one CPU";
-		result.responses.resize(set.size());
-		return result;
-	}
+	if (cpus != 1)
+		return Partition(set, supply, scheduler, cpus).analyse();
 	Analyst analyst(set, supply, scheduler);
 	return scheduler == Scheduler::edf ? analyst.edf() : analyst.fp();
 }
@@ -1014,14 +1143,15 @@ LeastRuntime least_runtime(const TaskSet &set, Supply supply, Scheduler schedule
 
 std::optional<BestPeriod> best_period(const TaskSet &set, Supply supply, Scheduler scheduler,
 				      nanoseconds shortest, nanoseconds longest, nanoseconds step,
-				      nanoseconds overhead)
+				      nanoseconds overhead, unsigned cpus)
 {
 	std::optional<BestPeriod> best;
 	u128 best_cost = 0;
 	bool exact = true;
 	for (auto period = shortest;; period += step) {
 		supply.period = supply.deadline = period;
-		auto least = least_runtime(set, supply, scheduler);
+		auto least = cpus == 1 ? least_runtime(set, supply, scheduler)
+				       : least_on_several(set, supply, scheduler, cpus, overhead);
 		exact = exact && least.exact;
 		if (least.runtime && *least.runtime <= period - overhead) {
 			auto cost = static_cast<u128>(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Do these tasks meet their deadlines inside this reservation, on one CPU? No
+// Do these tasks meet their deadlines inside this reservation, on one CPU or, each
+// pinned to one, on several? No
 // kernel is asked and no floating point is used: instants are whole
 // nanoseconds, products have 128 bits, and what would not fit saturates on the
 // side of "no" or is told as unknown. docs/analysis.md has each test's equation
@@ -59,8 +60,12 @@ struct Analysis {
 	// From a job's arrival to its end, the least upper bound; null if there is
 	// none or it would take too long to find.
 	std::vector<std::optional<nanoseconds>> responses;
+	// Of several CPUs the one that each task is pinned to, counted from 0; without
+	// that nothing is proved.
+	std::vector<std::size_t> cpus;
 	std::vector<std::string> steps; // the reasoning, a line each
 };
+// `supply` is that of each of the CPUs.
 Analysis analyse(const TaskSet &set, const Supply &supply, Scheduler scheduler,
 		 unsigned cpus = 1);
 
@@ -86,10 +91,10 @@ struct BestPeriod {
 // Of the periods shortest, shortest + step, ... up to longest (all > 0) the one
 // whose reservation is the smallest share of a CPU: the least runtime and the
 // overhead, rounded up to 1 us, in the period; of equal ones the longest. None if
-// there is no runtime in any.
+// there is no runtime in any, or none was found on several CPUs.
 std::optional<BestPeriod> best_period(const TaskSet &set, Supply supply, Scheduler scheduler,
 				      nanoseconds shortest, nanoseconds longest, nanoseconds step,
-				      nanoseconds overhead);
+				      nanoseconds overhead, unsigned cpus = 1);
 
 struct Growth {
 	std::uint64_t permille = 0; // 0 if nothing is short enough

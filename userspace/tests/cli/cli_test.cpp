@@ -369,8 +369,40 @@ TASK       RUNTIME     DEADLINE       PERIOD     RESPONSE        SLACK
 	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --root /nowhere check --sched edf --runtime 3ms "
 			"--period 4ms --explain " + file).status, 0);
 	ran = dlgroup("check --sched edf --runtime 3ms --period 4ms --cpus 2 " + file);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(lines(ran.out)[0], "schedulable by first-fit: 3ms/4ms on 2 CPUs (75 % of 2 CPUs = 1.50 CPU): "
+				     "with each task pinned to its CPU");
+	// Neither has a CPU to itself then.
+	made_.write("three", "3ms 5ms 5ms\n3ms 5ms 5ms\n3ms 5ms 5ms\n");
+	ran = dlgroup("check --sched edf --runtime 4ms --period 4ms --cpus 2 " + made_.path("three").string());
 	EXPECT_EQ(ran.status, 3);
-	EXPECT_TRUE(ran.out.starts_with("not proved: 3ms/4ms on 2 CPUs")) << ran.out;
+	EXPECT_TRUE(ran.out.starts_with("not proved: 4ms/4ms on 2 CPUs (100 % of 2 CPUs = 2.00 CPU): first fit "
+					"finds no CPU for each task")) << ran.out;
+}
+
+TEST_F(Cli, DesignForSeveralCpus)
+{
+	made_.write("tasks", "3ms 10ms 10ms\n1ms 10ms 10ms\n3ms 10ms 10ms\n");
+	auto file = made_.path("tasks").string();
+	EXPECT_EQ(dlgroup("design --sched fp --period 2ms --cpus 1 " + file).status, 0);
+	auto ran = dlgroup("design --json --sched fp --period 2ms --cpus 2 " + file);
+	EXPECT_EQ(ran.status, 0);
+	auto json = nlohmann::json::parse(ran.out);
+	EXPECT_EQ(json["verdict"], "schedulable");
+	EXPECT_EQ(json["method"], "first-fit");
+	EXPECT_EQ(json["exact"], false);
+	EXPECT_EQ(json["tasks"][0]["cpu"], 0);
+	EXPECT_EQ(json["tasks"][1]["cpu"], 0);
+	EXPECT_EQ(json["tasks"][2]["cpu"], 1);
+	EXPECT_EQ(json["notes"][0], "it is enough with each task pinned to its CPU; placed otherwise, a smaller "
+				    "runtime may do");
+	// What it prints passes check, and set takes it as a plan.
+	auto runtime = json["runtime_ns"].get<std::int64_t>();
+	auto check = "check --explain --sched fp --runtime " + std::to_string(runtime) + "ns --period 2ms --cpus 2 " + file;
+	ran = dlgroup(check);
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_NE(ran.out.find("\nCPU 0: tasks 1, 2\n"), std::string::npos) << ran.out;
+	EXPECT_NE(ran.out.find("SLACK  CPU\n"), std::string::npos) << ran.out;
 }
 
 TEST_F(Cli, CheckSensitivity)

@@ -775,12 +775,130 @@ TEST(Extremes, CoprimePeriods)
 	}
 }
 
-TEST(Cpus, MoreThanOneIsNotProved)
+// Every way to pin the tasks to the CPUs.
+template <class Try>
+void each_placement(std::size_t tasks, unsigned cpus, Try attempt)
 {
-	auto result = analyse({task(1, 10, 10)}, supply(10, 10), Scheduler::fp, 2);
-	EXPECT_EQ(result.verdict, Verdict::not_proved);
-	EXPECT_FALSE(result.reason.empty());
-	EXPECT_EQ(result.responses.size(), 1U);
+	std::vector<std::size_t> placed(tasks);
+	while (true) {
+		attempt(placed);
+		std::size_t i = 0;
+		while (i < tasks && ++placed[i] == cpus)
+			placed[i++] = 0;
+		if (i == tasks)
+			return;
+	}
+}
+
+TaskSet on_cpu(const TaskSet &set, const std::vector<std::size_t> &placed, std::size_t cpu)
+{
+	TaskSet some;
+	for (std::size_t i = 0; i < set.size(); i++)
+		if (placed[i] == cpu)
+			some.push_back(set[i]);
+	return some;
+}
+
+TEST(Cpus, PinnedTasksAgainstAllPlacements)
+{
+	Dice dice(21);
+	int proved = 0, refuted = 0, missed = 0;
+	for (int round = 0; round < 3000; round++) {
+		auto cpus = static_cast<unsigned>(dice.roll(2, 3));
+		auto one = small(dice);
+		auto other = small(dice);
+		one.threads.insert(one.threads.end(), other.threads.begin(), other.threads.end());
+		if (one.threads.size() > 5)
+			one.threads.resize(5);
+		auto set = to_set(one.threads);
+		for (unsigned i = 0; i < set.size(); i++)
+			set[i].rank = i;
+		auto in = to_supply(one.r);
+		auto scheduler = dice.roll(0, 1) ? Scheduler::edf : Scheduler::fp;
+		auto result = analyse(set, in, scheduler, cpus);
+		ASSERT_EQ(result.responses.size(), set.size());
+		bool possible = false;
+		each_placement(set.size(), cpus, [&](const auto &placed) {
+			bool all = true;
+			for (unsigned cpu = 0; cpu < cpus && all; cpu++)
+				all = analyse(on_cpu(set, placed, cpu), in, scheduler).verdict == Verdict::schedulable;
+			possible = possible || all;
+		});
+		switch (result.verdict) {
+		case Verdict::schedulable:
+			proved++;
+			ASSERT_EQ(result.cpus.size(), set.size());
+			for (unsigned cpu = 0; cpu < cpus; cpu++) {
+				auto part = analyse(on_cpu(set, result.cpus, cpu), in, scheduler);
+				ASSERT_EQ(part.verdict, Verdict::schedulable) << show(one.r, one.threads);
+				for (std::size_t i = 0, at = 0; i < set.size(); i++)
+					if (result.cpus[i] == cpu) {
+						ASSERT_EQ(result.responses[i], part.responses[at++]);
+					}
+			}
+			break;
+		case Verdict::unschedulable:
+			refuted++;
+			ASSERT_FALSE(possible) << show(one.r, one.threads);
+			break;
+		case Verdict::not_proved:
+			missed += possible;
+		}
+	}
+	EXPECT_GT(proved, 500);
+	EXPECT_GT(refuted, 500);
+	EXPECT_LT(missed, proved / 20); // first fit finds nearly all
+}
+
+TEST(Cpus, DesignIsPassedByCheckAndNoLessThanAnyPlacementNeeds)
+{
+	Dice dice(22);
+	int found = 0;
+	for (int round = 0; round < 300; round++) {
+		auto one = small(dice);
+		auto other = small(dice);
+		one.threads.insert(one.threads.end(), other.threads.begin(), other.threads.end());
+		for (auto &thread : one.threads) {
+			thread.runtime *= 100000;
+			thread.deadline *= 100000;
+			thread.period *= 100000;
+		}
+		auto set = to_set(one.threads);
+		auto scheduler = dice.roll(0, 1) ? Scheduler::edf : Scheduler::fp;
+		auto overhead = nanoseconds(dice.roll(0, 1500));
+		auto in = supply(0, 100000 * dice.roll(1, 6));
+		auto best = best_period(set, in, scheduler, in.period, in.period, microseconds(1), overhead, 2);
+		if (!best)
+			continue;
+		found++;
+		ASSERT_EQ((*best->least.runtime + overhead) % microseconds(1), nanoseconds(0));
+		in.runtime = *best->least.runtime;
+		ASSERT_EQ(analyse(set, in, scheduler, 2).verdict, Verdict::schedulable);
+		auto least = in.period;
+		each_placement(set.size(), 2, [&](const auto &placed) {
+			nanoseconds needed{0};
+			for (unsigned cpu = 0; cpu < 2; cpu++)
+				needed = std::max(needed, least_runtime(on_cpu(set, placed, cpu), in, scheduler)
+								 .runtime.value_or(in.period));
+			least = std::min(least, needed);
+		});
+		ASSERT_GE(in.runtime, least) << show(one.r, one.threads);
+	}
+	EXPECT_GT(found, 50);
+}
+
+TEST(Cpus, WhatHelpsNoTaskOnAnyCpu)
+{
+	// Alone it needs 18 ms; and three quarters of two CPUs are less than 1.6.
+	auto alone = analyse(tasks({task(1, 10, 10), task(4, 17, 20)}), supply(3, 10), Scheduler::fp, 8);
+	EXPECT_EQ(alone.verdict, Verdict::unschedulable);
+	ASSERT_TRUE(alone.witness);
+	EXPECT_FALSE(alone.reason.empty());
+	TaskSet many(16, task(100, 1000, 1000));
+	auto all = analyse(many, supply(3, 4), Scheduler::edf, 2);
+	EXPECT_EQ(all.verdict, Verdict::unschedulable);
+	EXPECT_EQ(all.method, "utilisation");
+	EXPECT_EQ(analyse({}, supply(0, 10), Scheduler::fp, 2).verdict, Verdict::schedulable);
 }
 
 } // namespace

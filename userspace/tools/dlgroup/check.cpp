@@ -67,6 +67,8 @@ void add_tasks(Json &out, const Options &options, const Question &question, cons
 		auto one = to_json(task);
 		one["response_ns"] = time_json(response);
 		one["slack_ns"] = response ? Json((task.deadline - *response).count()) : Json();
+		if (!analysis.cpus.empty())
+			one["cpu"] = analysis.cpus[i];
 		out["tasks"].push_back(one);
 	}
 	if (const auto &witness = analysis.witness)
@@ -95,16 +97,18 @@ void print_tasks(const Options &options, const Question &question, const Analysi
 	std::size_t width = 4;
 	for (const auto &task : question.set)
 		width = std::max(width, task.name.size());
-	print(fmt::format("{:<{}}  {:>12} {:>12} {:>12} {:>12} {:>12}", "TASK", width, "RUNTIME",
-			  "DEADLINE", "PERIOD", "RESPONSE", "SLACK"));
+	print(fmt::format("{:<{}}  {:>12} {:>12} {:>12} {:>12} {:>12}{}", "TASK", width, "RUNTIME",
+			  "DEADLINE", "PERIOD", "RESPONSE", "SLACK",
+			  analysis.cpus.empty() ? "" : "  CPU"));
 	for (std::size_t i = 0; i < question.set.size(); i++) {
 		const auto &task = question.set[i];
 		const auto &response = analysis.responses[i];
-		print(fmt::format("{:<{}}  {:>12} {:>12} {:>12} {:>12} {:>12}", task.name, width,
+		print(fmt::format("{:<{}}  {:>12} {:>12} {:>12} {:>12} {:>12}{}", task.name, width,
 				  format_duration(task.runtime), format_duration(task.deadline),
 				  format_duration(task.period),
 				  response ? format_duration(*response) : "-",
-				  response ? format_duration(task.deadline - *response) : "-"));
+				  response ? format_duration(task.deadline - *response) : "-",
+				  analysis.cpus.empty() ? "" : fmt::format("  {:>3}", analysis.cpus[i])));
 	}
 	if (options.explain)
 		for (const auto &step : analysis.steps)
@@ -295,13 +299,11 @@ Result<int> design(const Options &options)
 	}
 
 	LeastRuntime least;
-	if (options.cpu_count == 1) {
-		auto best = best_period(question->set, supply, question->scheduler, range->shortest,
-					range->longest, range->step, overhead);
-		if (best) {
-			least = best->least;
-			supply.period = supply.deadline = best->period;
-		}
+	auto best = best_period(question->set, supply, question->scheduler, range->shortest, range->longest,
+				range->step, overhead, options.cpu_count);
+	if (best) {
+		least = best->least;
+		supply.period = supply.deadline = best->period;
 	}
 	auto period = std::chrono::duration_cast<microseconds>(supply.period);
 	// What is written is tested, not only what was found.
@@ -314,7 +316,7 @@ Result<int> design(const Options &options)
 		*least.runtime += overhead;
 		supply.runtime = runtime;
 	} else if (overhead.count()) {
-		analysis.verdict = Verdict::unschedulable;
+		analysis.verdict = options.cpu_count == 1 ? Verdict::unschedulable : Verdict::not_proved;
 		analysis.reason = "the overhead leaves too little of any period";
 	}
 
@@ -322,7 +324,10 @@ Result<int> design(const Options &options)
 	std::optional<std::string> line;
 	if (least.runtime) {
 		line = file_text({false, runtime, period, std::nullopt});
-		if (!least.exact)
+		if (options.cpu_count != 1)
+			notes.push_back("it is enough with each task pinned to its CPU; placed otherwise, "
+					"a smaller runtime may do");
+		else if (!least.exact)
 			notes.push_back("a smaller runtime may do: the search for it was given up");
 		if (runtime < kMinRuntime || period < kMinPeriod || period > kMaxPeriod)
 			notes.push_back(fmt::format(
