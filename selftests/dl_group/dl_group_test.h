@@ -150,6 +150,7 @@ void expect_tasks(const struct headroom *before, int cpu, u64 more, const char *
 u64 util(u64 runtime, u64 period);	/* floor(runtime * UNIT / period) */
 u64 fill_us(u64 free, u64 period_us);	/* the largest runtime that fits */
 #define HEADROOM	"/sys/kernel/debug/sched/dl_group_headroom"
+#define SCHED_FEATURES	"/sys/kernel/debug/sched/features"
 #define RT_RUNTIME	"/proc/sys/kernel/sched_rt_runtime_us"
 #define RT_PERIOD	"/proc/sys/kernel/sched_rt_period_us"
 const char *fair_file(int cpu, const char *what);

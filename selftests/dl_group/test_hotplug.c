@@ -191,6 +191,52 @@ static void offline_throttled_deadline(void)
 	task_kill(&t);
 }
 
+/* Works a while and sleeps a while. */
+static void now_and_then(struct task_shm *shm, void *arg)
+{
+	(void)arg;
+	for (;;) {
+		spin_ns(MSEC(3));
+		shm->count++;
+		sleep_ms(5);
+	}
+}
+
+/*
+ * When a CPU comes, tasks of its cpuset run there before its runqueue is online. One
+ * whose budget comes back a moment after it was used up has not left the CPU by then.
+ */
+static void online_throttled_deadline(void)
+{
+	struct task t = { .group = "a", .cpu = ANY_CPU, .policy = SCHED_DEADLINE,
+			  .dl_runtime = USEC(985), .dl_period = USEC(1000), .fn = now_and_then };
+	int i;
+
+	g_make("a");
+	must(g_write("a", "cpuset.cpus", "%d", last_cpu()));
+	must(file_write(SCHED_FEATURES, "HRTICK_DL"));
+	/* more than is admitted */
+	must(file_write(RT_RUNTIME, "-1"));
+	task_start(&t);
+	for (i = 0; i < 10; i++) {
+		must(cpu_online(last_cpu(), 0));
+		wait_count(&t, 3, MSEC(5000));
+		must(cpu_online(last_cpu(), 1));
+		wait_count(&t, 3, MSEC(5000));
+	}
+	task_kill(&t);
+}
+
+static void online_cleanup(void)
+{
+	file_write(SCHED_FEATURES, "NO_HRTICK_DL");
+}
+
+static const char *online_check(void)
+{
+	return access(SCHED_FEATURES, W_OK) ? "no " SCHED_FEATURES ": needs CONFIG_SCHED_DEBUG" : NULL;
+}
+
 /*
  * As far as taking all CPUs but one down, which asks nobody. The tasks of groups are
  * frozen then, throttled or not, and all has come back when they go on.
@@ -340,6 +386,10 @@ const struct dl_group_test hotplug_tests[] = {
 	{ "offline_throttled_deadline", "hotplug",
 	  "a pinned SCHED_DEADLINE task is throttled when its CPU goes",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG, .run = offline_throttled_deadline },
+	{ "online_throttled_deadline", "hotplug",
+	  "a SCHED_DEADLINE task is replenished before it leaves a CPU that comes",
+	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET, .feature_check = online_check,
+	  .run = online_throttled_deadline, .cleanup = online_cleanup },
 	{ "suspend", "hotplug", "a suspend takes the CPUs down and brings them back",
 	  .needs = NEED_CPUS2 | NEED_HOTPLUG | NEED_CPUSET | NEED_HEADROOM,
 	  .feature_check = suspend_check, .run = suspend, .cleanup = suspend_cleanup },

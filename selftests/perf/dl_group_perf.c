@@ -21,8 +21,6 @@
 
 #include "../dl_group/dl_group_test.h"
 
-#define FEATURES	"/sys/kernel/debug/sched/features"
-
 static bool first_row = true;
 
 static void __printf(1, 2) row(const char *fmt, ...)
@@ -111,11 +109,11 @@ static void wakeup(void)
 				 .dl_period = MSEC(10) };
 
 	measure_wakeup(&fifo, "fifo_root");
-	must(file_write(FEATURES, "HRTICK_DL"));
+	must(file_write(SCHED_FEATURES, "HRTICK_DL"));
 	deadline.cpu = ANY_CPU;
 	if (nr_cpus == 1)
 		measure_wakeup(&deadline, "deadline_hrtick");
-	must(file_write(FEATURES, "NO_HRTICK_DL"));
+	must(file_write(SCHED_FEATURES, "NO_HRTICK_DL"));
 	g_make("g");
 	g_set("g", "5000 10000");
 	measure_wakeup(&group, "fifo_group");
