@@ -21,11 +21,12 @@
 /* The same for many rounds: a throttle is 9 ms. */
 #define LATE_RUNTIME	MSEC(1)
 #define LATE_PERIOD	MSEC(10)
+#define LATE_SWEEP	USEC(60)
 
 struct lock_shm {
 	pthread_mutex_t mutex[2];
 	atomic_ullong owned, section_ns, released, got, waiting;
-	atomic_ullong round, lead_ns, throttle;
+	atomic_ullong round, lead_ns, throttle, calls;
 };
 
 static struct lock_shm *lock;
@@ -392,7 +393,7 @@ static void new_owner(void)
 	given_to_throttled(true);
 }
 
-/* Takes the lock, once a round, so long before its budget is used up. */
+/* Takes the lock, once a round, at one instant after another around its throttle. */
 static void late_locker(struct task_shm *shm, void *arg)
 {
 	u64 last = now_ns(), done = 0;
@@ -403,12 +404,13 @@ static void late_locker(struct task_shm *shm, void *arg)
 		u64 now = now_ns();
 
 		if (done < lock->round && now - last > LATE_PERIOD / 2) {
-			u64 from = now + LATE_RUNTIME - lock->lead_ns;
+			u64 from = now + LATE_RUNTIME + LATE_SWEEP / 2 - lock->lead_ns;
 
 			done = lock->round;
 			lock->throttle = now + LATE_RUNTIME;
 			while (now_ns() < from)
 				;
+			lock->calls++;
 			must(-pthread_mutex_lock(&lock->mutex[0]));
 			must(-pthread_mutex_unlock(&lock->mutex[0]));
 			lock->owned = 1;
@@ -416,6 +418,15 @@ static void late_locker(struct task_shm *shm, void *arg)
 		}
 		last = now;
 	}
+}
+
+static bool sleeps(pid_t pid)
+{
+	char path[32], stat[256];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	must(read_text(path, stat, sizeof(stat)) < 0 ? -EIO : 0);
+	return strstr(stat, ") S ");
 }
 
 /*
@@ -427,6 +438,7 @@ static void throttled_on_the_way(void)
 	struct task t = { .group = "a", .policy = SCHED_FIFO, .prio = 10, .cpu = cpus[0],
 			  .fn = late_locker };
 	u64 lead, start, waited, most = 0;
+	int before = 0, asleep = 0;
 
 	g_make("a");
 	g_set("a", "%llu %llu", LATE_RUNTIME / 1000, LATE_PERIOD / 1000);
@@ -434,7 +446,7 @@ static void throttled_on_the_way(void)
 	task_start(&t);
 	/* whoever is better takes a lock that somebody is on his way to take */
 	must(set_policy(0, SCHED_FIFO, 5));
-	for (lead = 0; lead < USEC(40); lead += 250) {
+	for (lead = 0; lead < LATE_SWEEP; lead += 250) {
 		must(-pthread_mutex_lock(&lock->mutex[0]));
 		lock->throttle = 0;
 		lock->owned = 0;
@@ -442,6 +454,8 @@ static void throttled_on_the_way(void)
 		lock->round++;
 		wait_for(&lock->throttle);
 		sleep_until(lock->throttle + MSEC(1));
+		before += lock->calls < lock->round;
+		asleep += sleeps(t.pid);
 		start = now_ns();
 		must(-pthread_mutex_unlock(&lock->mutex[0]));
 		must(-pthread_mutex_lock(&lock->mutex[0]));
@@ -449,10 +463,11 @@ static void throttled_on_the_way(void)
 		must(-pthread_mutex_unlock(&lock->mutex[0]));
 		wait_for(&lock->owned);
 		most = waited > most ? waited : most;
-		expect(waited < MSEC(2), "waited for %llu ns behind who came %llu ns before its throttle",
-		       waited, lead);
+		expect(waited < MSEC(2), "waited for %llu ns in round %llu", waited, lock->round);
 	}
 	figure(most, "waited");
+	/* so what lies between has been met */
+	expect(before && asleep, "throttled %d times before the call, asleep %d times", before, asleep);
 }
 
 /* Waits for the lock for a while, then goes on without. */
