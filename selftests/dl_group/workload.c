@@ -5,8 +5,8 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/futex.h>
-#include <linux/sched.h>
 #include <linux/perf_event.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Do these tasks meet their deadlines inside this reservation, on one CPU or, each
-// pinned to one, on several? No
-// kernel is asked and no floating point is used: instants are whole
-// nanoseconds, products have 128 bits, and what would not fit saturates on the
-// side of "no" or is told as unknown. docs/analysis.md has each test's equation
-// and source.
+// pinned to one, on several? No kernel is asked and no floating point is used:
+// instants are whole nanoseconds, products have 128 bits, and what would not fit
+// saturates on the side of "no" or is told as unknown. docs/analysis.md has each
+// test's equation and source.
 #pragma once
 
 #include <cstdint>

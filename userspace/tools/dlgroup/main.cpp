@@ -90,7 +90,8 @@ private:
 	void add_question(CLI::App *sub)
 	{
 		add_model(sub);
-		sub->add_option("--cpus", options_.cpu_count, "number of CPUs of the group")
+		sub->add_option("--cpus", options_.cpu_count,
+				"number of CPUs of the group; on several each task is pinned to one")
 			->check(CLI::Range(1, 65536));
 		sub->add_flag("--explain", options_.explain, "tell the reasoning");
 	}
