@@ -251,6 +251,29 @@ static void sysctl_unlimited(void)
 	expect(file_read_s64(RT_RUNTIME) == -1, "the refused value is in the file");
 }
 
+/* Where groups are added to SCHED_DEADLINE tasks each of them is rounded up. */
+static void rounding_refuses_nothing(void)
+{
+	static const char *const limits[] = { "950000", "-1" };
+	u64 fair = file_read_s64(fair_file(cpus[0], "runtime"));
+	struct headroom h;
+	int i, j;
+
+	for (i = 0; i < 3; i++)
+		g_make((char[]){ 'a' + i, 0 });
+	for (j = 0; j < 2; j++) {
+		must(file_write(RT_RUNTIME, "%s", limits[j]));
+		for (i = 0; i < 3; i++) {
+			read_headroom(&h);
+			/* not far above a multiple of 2^-20 */
+			g_set((char[]){ 'a' + i, 0 }, "%llu 1000000",
+			      i < 2 ? 200000ULL : fill_us(h.free[cpus[0]], 1000000));
+		}
+		must(file_write(RT_RUNTIME, "%s", limits[j]));
+		must(file_write(fair_file(cpus[0], "runtime"), "%llu", fair));
+	}
+}
+
 static void sysctl_moves_cap(void)
 {
 	g_set("", "50000 100000");
@@ -526,6 +549,8 @@ const struct dl_group_test admission_tests[] = {
 	  .needs = NEED_HEADROOM, .run = any_order },
 	{ "sysctl_unlimited", "admission", "sched_rt_runtime_us -1 is 100 %, still tested",
 	  .needs = NEED_HEADROOM, .run = sysctl_unlimited },
+	{ "rounding_refuses_nothing", "admission", "full CPUs, the sysctl and the fair server go together",
+	  .needs = NEED_HEADROOM, .run = rounding_refuses_nothing },
 	{ "sysctl_moves_cap", "admission", "the cap follows sched_rt_runtime_us",
 	  .run = sysctl_moves_cap },
 	{ "sysctl_refused_unseen", "admission", "a refused sched_rt_runtime_us is never in force",

@@ -581,7 +581,7 @@ static void do_attach(void)
 		*m = was;
 }
 
-/* Each CPU with groups by itself; mainline's own test is about the sum. */
+/* Each CPU with groups by itself; the sum counts beside SCHED_DEADLINE tasks only. */
 static bool still_fits(void)
 {
 	u64 sum = 0, all = 0;
@@ -590,7 +590,7 @@ static bool still_fits(void)
 	for_each_cpu(cpu, online) {
 		if (groups_bw(cpu) && groups_bw(cpu) + fair[cpu] > cap)
 			return false;
-		sum += groups_bw(cpu) + fair[cpu];
+		sum += fair[cpu];
 		all += cap;
 	}
 	return sum <= all;
