@@ -11,8 +11,9 @@ _dlgroup_groups()
 
 _dlgroup()
 {
-	local verbs='set show list rm run attach detach vm features doctor check design fit simulate gen'
+	local verbs='set show list rm run attach detach vm irq features doctor check design fit simulate gen'
 	local vm_verbs='attach detach show list run'
+	local irq_verbs='list attach detach'
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
 	local policy='--fifo --rr'
@@ -35,6 +36,8 @@ _dlgroup()
 			verb=$word
 		elif [[ $verb == vm && " $vm_verbs " == *" $word "* ]]; then
 			verb="vm $word"
+		elif [[ $verb == irq && " $irq_verbs " == *" $word "* ]]; then
+			verb="irq $word"
 		fi
 	done
 
@@ -45,7 +48,10 @@ _dlgroup()
 	detach | rm) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
 	'vm attach' | 'vm run') options+=" $reservation --profile --dry-run" ;;
-	'vm detach') options+=' --dry-run' ;;
+	'vm detach' | 'irq detach') options+=' --dry-run' ;;
+	'irq list') options+=' --interval' ;;
+	'irq attach') options+=' --fifo --shared --dry-run' ;;
+	doctor) options+=' --irq' ;;
 	check) options+=" $question --runtime --sensitivity --plot" ;;
 	design) options+=" $question --overhead" ;;
 	fit) options+=" $reservation --for --plan" ;;
@@ -95,7 +101,7 @@ _dlgroup()
 		return
 		;;
 	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name | --latency | --overhead | \
-		--duration | --utilisation | --tasks | --seed)
+		--duration | --utilisation | --tasks | --seed | --interval)
 		return
 		;;
 	esac
@@ -106,6 +112,12 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur")
 	elif [ "$verb" = vm ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$vm_verbs" -- "$cur")
+	elif [ "$verb" = irq ]; then
+		mapfile -t COMPREPLY < <(compgen -W "$irq_verbs" -- "$cur")
+	elif [[ $verb == 'irq attach' && $prev == attach ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")
+	elif [[ $verb == 'irq attach' || $verb == 'irq detach' ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(cd /proc/irq 2>/dev/null && echo [0-9]*)" -- "$cur")
 	elif [[ $verb == 'vm '* && $prev == "${verb#vm }" && " attach detach show " == *" $prev "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(pgrep -d ' ' '^qemu-' 2>/dev/null)" -- "$cur")
 	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then

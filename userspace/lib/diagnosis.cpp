@@ -53,7 +53,7 @@ public:
 			cpus_ = target_ ? tree_.groups[*target_].cpus : facts_.online;
 	}
 
-	std::vector<Finding> run()
+	std::vector<Finding> run(bool irq)
 	{
 		no_support();
 		cgroup_v1();
@@ -67,6 +67,8 @@ public:
 		dl_tasks();
 		rt_outside();
 		rcu_boost();
+		if (irq)
+			irq_threads();
 		for (auto i : reservations_) {
 			served(i);
 			fifo_in_zero(i);
@@ -211,6 +213,16 @@ private:
 			add("irq-time", Severity::warning, "kernel",
 			    "interrupt time is not accounted", why,
 			    "boot without the parameter tsc=noirqtime", false);
+	}
+
+	void irq_threads()
+	{
+		if (facts_.irq_threads == Known::no)
+			add("irq-threads", Severity::note, "kernel",
+			    "gives threads only to the interrupts whose drivers ask for one",
+			    "the others cannot be attached (dlgroup irq), and take their time from whomever "
+			    "they hit",
+			    "boot with the parameter threadirqs", false);
 	}
 
 	void cpu_frequency()
@@ -580,15 +592,15 @@ const std::vector<std::string> &finding_ids()
 {
 	static const std::vector<std::string> ids{
 		"no-support", "cgroup-v1", "cpu-controller", "rt-runtime", "fair-server",
-		"irq-time", "cpu-frequency", "idle-states", "sched-ext", "dl-tasks",
+		"irq-time", "irq-threads", "cpu-frequency", "idle-states", "sched-ext", "dl-tasks",
 		"rt-outside", "rcu-boost", "nothing-served", "fifo-in-zero", "core-cookie", "cpus-missing",
 		"no-room", "unserved", "dl-miss"};
 	return ids;
 }
 
-std::vector<Finding> diagnose(const Facts &facts, const std::optional<std::string> &group)
+std::vector<Finding> diagnose(const Facts &facts, const std::optional<std::string> &group, bool irq)
 {
-	return Diagnosis(facts, group).run();
+	return Diagnosis(facts, group).run(irq);
 }
 
 std::optional<std::string> nothing_served(const Tree &tree, std::size_t group,

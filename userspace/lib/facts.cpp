@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <fstream>
 
 #include <fmt/format.h>
 #include <mntent.h>
@@ -169,6 +170,9 @@ void read_power(const Roots &roots, Facts &facts)
 	}
 }
 
+// The function that looks for such waiters.
+constexpr const char *kLends = " __dl_group_pi_outside";
+
 std::map<std::string, Counters> read_counters(const Roots &roots, const Tree &tree)
 {
 	std::map<std::string, Counters> all;
@@ -193,6 +197,31 @@ Known has_support(const Roots &roots, const Tree &tree)
 	    is_there(roots.tracing() / "events/sched/sched_dl_group_throttle"))
 		return Known::yes;
 	return built_with(roots, "CONFIG_DL_GROUP_SCHED");
+}
+
+Known is_preempt_rt(const Roots &roots)
+{
+	auto version = read_file(roots.proc / "sys/kernel/version");
+	return version ? yes_if(contains_word(*version, "PREEMPT_RT")) : Known::unknown;
+}
+
+Known forces_irq_threads(const Roots &roots)
+{
+	auto line = read_file(roots.proc / "cmdline");
+	if (is_preempt_rt(roots) == Known::yes || (line && contains_word(*line, "threadirqs")))
+		return Known::yes;
+	return line ? Known::no : Known::unknown;
+}
+
+Known lends_to_waiters(const Roots &roots)
+{
+	// No file tells. The kernel's list of its functions does, to everybody.
+	std::ifstream symbols(roots.proc / "kallsyms");
+	bool any = false;
+	for (std::string line; std::getline(symbols, line); any = true)
+		if (line.ends_with(kLends))
+			return Known::yes;
+	return any ? Known::no : Known::unknown;
 }
 
 std::vector<Feature> probe_features(const Roots &roots, const Tree &tree,
@@ -227,6 +256,10 @@ std::vector<Feature> probe_features(const Roots &roots, const Tree &tree,
 				   ? Feature{"deadline", "a deadline shorter than the period "
 							 "(RES Q/P/D)", Known::no, "no cpu.rt.max"}
 				   : probe_deadline(roots, tree, groups));
+
+	features.push_back({"lends", "throttled with a lock, a task runs for who waits outside",
+			    support == Known::no ? support : lends_to_waiters(roots),
+			    std::string("/proc/kallsyms:") + kLends});
 
 	auto kernel_file = [&](const char *name, const char *what,
 			       const std::filesystem::path &base, const char *path) {
@@ -309,6 +342,7 @@ Result<Facts> gather_facts(const Roots &roots, TaskControl &control,
 	if (auto state = read_file(roots.sys / "kernel/sched_ext/state"))
 		facts.sched_ext_state = trimmed(*state);
 	facts.irq_accounting = irq_accounting(roots);
+	facts.irq_threads = forces_irq_threads(roots);
 
 	auto before = read_counters(roots, facts.tree);
 	if (!before.empty())

@@ -109,12 +109,9 @@ void add_kernel_threads(const Roots &roots, Guest &guest)
 	if (guest.main().inner_tid != guest.pid)
 		return;
 	std::vector<Task> found;
-	for (const auto &name : directories_in(roots.proc)) {
-		auto pid = to_pid(name);
-		auto task = pid ? read_task(roots, *pid) : tl::unexpected(Error{});
-		if (task && task->kernel_thread && task->name == wanted)
-			found.push_back(std::move(*task));
-	}
+	for (auto &task : kernel_threads(roots))
+		if (task.name == wanted)
+			found.push_back(std::move(task));
 	if (found.size() == 1)
 		guest.threads.push_back({found[0], ThreadClass::kernel, found[0].name});
 }

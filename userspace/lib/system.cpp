@@ -22,6 +22,7 @@ namespace dlgroup {
 namespace {
 
 constexpr unsigned long kKernelThread = 0x00200000; // PF_KTHREAD
+constexpr unsigned long kBound = 0x04000000;	    // PF_NO_SETAFFINITY
 
 std::optional<pid_t> to_pid(const std::string &text)
 {
@@ -121,7 +122,9 @@ Result<Task> read_task(const Roots &roots, pid_t tid)
 	constexpr std::size_t kFlags = 9 - 3, kStart = 22 - 3, kPriority = 40 - 3, kPolicy = 41 - 3;
 	if (rest.size() <= kPolicy)
 		return fail(Status::failed, fmt::format("pid {}", tid), "unreadable stat");
-	task.kernel_thread = std::stoul(rest[kFlags]) & kKernelThread;
+	auto flags = std::stoul(rest[kFlags]);
+	task.kernel_thread = flags & kKernelThread;
+	task.bound = flags & kBound;
 	task.policy = {std::stoi(rest[kPolicy]), std::stoi(rest[kPriority])};
 	task.started = std::stoull(rest[kStart]);
 	task.inner_tid = tid;
@@ -158,6 +161,20 @@ std::vector<Task> all_tasks(const Roots &roots)
 		for (auto tid : threads_of(roots, *pid))
 			if (auto task = read_task(roots, tid))
 				tasks.push_back(std::move(*task));
+	}
+	std::sort(tasks.begin(), tasks.end(),
+		  [](const Task &a, const Task &b) { return a.tid < b.tid; });
+	return tasks;
+}
+
+std::vector<Task> kernel_threads(const Roots &roots)
+{
+	std::vector<Task> tasks;
+	for (const auto &name : directories_in(roots.proc)) {
+		auto pid = to_pid(name);
+		auto task = pid ? read_task(roots, *pid) : tl::unexpected(Error{});
+		if (task && task->kernel_thread)
+			tasks.push_back(std::move(*task));
 	}
 	std::sort(tasks.begin(), tasks.end(),
 		  [](const Task &a, const Task &b) { return a.tid < b.tid; });

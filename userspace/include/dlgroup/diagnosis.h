@@ -29,8 +29,10 @@ struct Finding {
 
 // Every id that diagnose() can report.
 const std::vector<std::string> &finding_ids();
-// With a group, only what concerns it and its CPUs.
-std::vector<Finding> diagnose(const Facts &facts, const std::optional<std::string> &group);
+// With a group, only what concerns it and its CPUs; with `irq` also what threads of
+// interrupts need to be attached.
+std::vector<Finding> diagnose(const Facts &facts, const std::optional<std::string> &group,
+			      bool irq = false);
 
 // The sentence about a reservation that nothing uses, if that is so.
 std::optional<std::string> nothing_served(const Tree &tree, std::size_t group,

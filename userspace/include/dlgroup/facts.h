@@ -18,6 +18,11 @@ enum class Known { no, yes, unknown };
 
 // Is there a cpu.rt.max in this kernel?
 Known has_support(const Roots &roots, const Tree &tree);
+// Do interrupts that ask for none get a thread: by threadirqs, or with PREEMPT_RT?
+Known forces_irq_threads(const Roots &roots);
+Known is_preempt_rt(const Roots &roots);
+// Does a throttled task that has a lock run on for who waits for it outside of its group?
+Known lends_to_waiters(const Roots &roots);
 
 struct Feature {
 	std::string name;
@@ -70,6 +75,7 @@ struct Facts {
 	std::vector<IdleState> idle_states;
 	std::string sched_ext_state; // empty: not in this kernel
 	IrqAccounting irq_accounting = IrqAccounting::unknown;
+	Known irq_threads = Known::unknown; // forces_irq_threads()
 	// How much the counters of cpu.rt.stat rose while `wait` ran, by group.
 	std::map<std::string, Counters> risen;
 };

@@ -1,25 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// What an attached guest was before: written before anything is touched, so that
-// it can be put back by a later process, too.
+// What an attached guest was before.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <vector>
 
-#include <dlgroup/fs.h>
-#include <dlgroup/system.h>
+#include <dlgroup/record.h>
 
 namespace dlgroup {
-
-struct ThreadState {
-	pid_t tid = 0;
-	std::uint64_t started = 0;
-	bool kernel_thread = false;
-	std::string cgroup;
-	Policy policy;
-	CpuSet cpus;
-};
 
 // What threads were given; one that came later can have inherited it.
 struct Given {
@@ -28,6 +17,8 @@ struct Given {
 };
 
 struct GuestRecord {
+	static constexpr const char *kKind = "vm"; // named by their process ids
+
 	pid_t pid = 0;
 	std::uint64_t started = 0;
 	std::string name;
@@ -42,21 +33,11 @@ struct GuestRecord {
 	std::vector<ThreadState> threads;
 
 	const ThreadState *find(const Task &task) const;
+	std::string to_text() const;
+	static Result<GuestRecord> parse(const std::string &text, const std::string &path);
 };
+using GuestRecords = Records<GuestRecord>;
 
-// One file a guest in /run/dlgroup/vm; whoever holds it open has it alone.
-class GuestRecords {
-public:
-	static Result<GuestRecords> open(const Roots &roots);
-
-	Result<std::optional<GuestRecord>> read(pid_t pid) const;
-	Result<void> write(const GuestRecord &record) const;
-	Result<void> remove(pid_t pid) const;
-
-private:
-	explicit GuestRecords(Dir dir) : dir_(std::move(dir)) {}
-	Dir dir_;
-};
 // Without a lock, for who only looks.
 Result<std::optional<GuestRecord>> peek_record(const Roots &roots, pid_t pid);
 // Nothing if it cannot be read, there is none, or it is of another process.

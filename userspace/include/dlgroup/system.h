@@ -45,6 +45,7 @@ struct Task {
 	std::string cgroup; // path in the cgroup2 tree
 	Policy policy;
 	bool kernel_thread = false;
+	bool bound = false; // by the kernel to its CPUs: it cannot be moved
 	CpuSet allowed;
 	std::uint64_t started = 0; // ticks since boot: another task with this id is not it
 	pid_t inner_tid = 0;       // as the task itself sees it, in its pid namespace
@@ -60,6 +61,7 @@ Result<Task> read_task(const Roots &roots, pid_t tid);
 // Threads of a process, by /proc/PID/task; a process that ended has none.
 std::vector<pid_t> threads_of(const Roots &roots, pid_t pid);
 std::vector<Task> all_tasks(const Roots &roots);
+std::vector<Task> kernel_threads(const Roots &roots); // by id
 // When a process was started, in ticks since boot; nothing if there is none.
 std::optional<std::uint64_t> start_of(const Roots &roots, pid_t pid);
 // What a thread has run so far; 0 if it has ended.

@@ -294,6 +294,15 @@ TEST_F(Cli, BadInput)
 		     {"show 'unit:a*'", 2, "not the name of a unit"},
 		     {"show /nope", 2, "/nope: no such cgroup"},
 		     {"show container:../x", 2, "not the name of a container"},
+		     {"irq", 2, "usage: "},
+		     {"irq list --interval 0s", 2, "--interval: has to be more than 0"},
+		     {"irq list --interval 5", 2, "'5': has no unit"},
+		     {"irq attach /a", 2, "usage: IRQ is required"},
+		     {"irq attach /a 7 --dry-run", 2, "IRQ 7: no such IRQ"},
+		     {"irq attach /a eth0", 2, "eth0: not the number of an IRQ"},
+		     {"irq attach /a 7 --rr 5", 2, "usage: "},
+		     {"irq detach", 2, "usage: IRQ is required"},
+		     {"irq detach 7 --dry-run", 1, "IRQ 7: is not attached"},
 		     {"rm /nope", 2, "/nope: no such cgroup"},
 		     {"rm /a", 1, "/a: has processes: 42 43"},
 		     {"rm /", 2, "/: the root cgroup has no reservation"},
@@ -927,6 +936,37 @@ TEST_F(Cli, Doctor)
 	EXPECT_EQ(json["findings"][0]["remedy_is_command"], true);
 }
 
+TEST_F(Cli, Irq)
+{
+	made_.write("proc/interrupts", "  CPU0 CPU1\n 24: 1 2 MSI eth0\n");
+	made_.write("sys/kernel/irq/24/actions", "eth0\n");
+	made_.write("proc/irq/24/smp_affinity_list", "0-1\n");
+	made_.add_task(70, "irq/24-eth0", 1, 50, "/", "0-1", true);
+	auto ran = dlgroup("irq list --interval 1ms");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(ran.err, "");
+	EXPECT_EQ(ran.out, R"( IRQ      RATE  CPUS     ACTION                    THREAD  POLICY    CGROUP
+  24       0/s  0-1      eth0                          70  FIFO 50   /
+)");
+	auto json = nlohmann::json::parse(dlgroup("irq list --interval 1ms --json").out);
+	EXPECT_EQ(json["irqs"][0]["count"], 3);
+	EXPECT_EQ(json["irqs"][0]["threads"][0]["comm"], "irq/24-eth0");
+	ran = dlgroup("irq attach /a 24");
+	EXPECT_EQ(ran.status, 2);
+	EXPECT_EQ(ran.err, "dlgroup: --root: threads of another tree can only be looked at\n");
+	ran = dlgroup("irq attach /a 24 --dry-run --json");
+	EXPECT_EQ(ran.status, 3);
+	json = nlohmann::json::parse(ran.out);
+	EXPECT_EQ(json["error"], "refused");
+	EXPECT_EQ(json["object"], "IRQ 24");
+	ran = dlgroup("irq attach /a 24 --dry-run --shared");
+	EXPECT_EQ(ran.status, 0);
+	EXPECT_EQ(plain(ran.out), "echo '70' > ROOT/sys/fs/cgroup/a/cgroup.procs\n");
+	ran = dlgroup("doctor --irq");
+	EXPECT_EQ(ran.status, 1);
+	EXPECT_TRUE(ran.out.starts_with("note: irq-threads: kernel: ")) << ran.out;
+}
+
 TEST_F(Cli, FullDisk)
 {
 	auto ran = shell(made_, DLGROUP_COMMAND " --root " + made_.base() + " list >/dev/full");
@@ -974,9 +1014,10 @@ protected:
 TEST_F(InStep, HelpNamesEveryVerb)
 {
 	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "rm", "run", "attach", "detach",
-				   "vm", "features", "doctor", "check", "design", "fit", "gen", "simulate"}));
+				   "vm", "irq", "features", "doctor", "check", "design", "fit", "gen", "simulate"}));
 	EXPECT_EQ(inner_, (std::map<std::string, Options>{
-				  {"vm", {"attach", "detach", "show", "list", "run"}}}));
+				  {"vm", {"attach", "detach", "show", "list", "run"}},
+				  {"irq", {"list", "attach", "detach"}}}));
 	EXPECT_EQ(global_, (Options{"--help", "--version", "--json", "--root", "--cgroup-root"}));
 	EXPECT_EQ(own_["attach"], (Options{"--fifo", "--rr", "--dry-run"}));
 	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --version").status, 0);

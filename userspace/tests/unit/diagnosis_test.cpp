@@ -33,13 +33,13 @@ protected:
 			made_.add_task(next_++, "served", SCHED_FIFO, 1, group);
 	}
 
-	std::vector<Finding> look(std::optional<std::string> group = std::nullopt)
+	std::vector<Finding> look(std::optional<std::string> group = std::nullopt, bool irq = false)
 	{
 		auto facts = gather_facts(made_.roots(), control_, [this] {
 			if (meanwhile)
 				meanwhile();
 		});
-		return diagnose(*facts, group);
+		return diagnose(*facts, group, irq);
 	}
 	std::optional<Finding> find(const std::string &id,
 				    std::optional<std::string> group = std::nullopt)
@@ -185,6 +185,19 @@ TEST_F(DiagnosisTest, IrqTime)
 	made_.write("proc/cmdline", "tsc=noirqtime\n");
 	found_and_told("irq-time", "boot without the parameter tsc=noirqtime",
 		       [&] { made_.write("proc/cmdline", "quiet\n"); });
+}
+
+TEST_F(DiagnosisTest, IrqThreads)
+{
+	EXPECT_FALSE(find("irq-threads")); // nobody has asked for it
+	auto found = look(std::nullopt, true);
+	ASSERT_EQ(found.size(), 1U);
+	EXPECT_EQ(found[0].id, "irq-threads");
+	EXPECT_EQ(found[0].remedy, "boot with the parameter threadirqs");
+	EXPECT_FALSE(found[0].is_command);
+	made_.write("proc/cmdline", "threadirqs\n");
+	EXPECT_TRUE(look(std::nullopt, true).empty());
+	tested().insert("irq-threads");
 }
 
 TEST_F(DiagnosisTest, CpuFrequency)

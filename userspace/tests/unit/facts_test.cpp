@@ -49,6 +49,30 @@ TEST(Support, IsSeenElsewhereWhileNoCgroupHasTheController)
 	EXPECT_EQ(has_support(made.roots(), *read_tree(made.roots())), Known::yes);
 }
 
+TEST(Features, LendingIsSeenInTheListOfFunctions)
+{
+	MadeTree made(MadeTree::machine());
+	EXPECT_EQ(lends_to_waiters(made.roots()), Known::unknown);
+	made.write("proc/kallsyms", "0000000000000000 T dl_group_pick\n0000000000000000 t my__dl_group_pi_outside\n");
+	EXPECT_EQ(lends_to_waiters(made.roots()), Known::no);
+	made.write("proc/kallsyms", "0000000000000000 T __dl_group_pi_outside\n0000000000000000 T x\n");
+	EXPECT_EQ(lends_to_waiters(made.roots()), Known::yes);
+	EXPECT_EQ(probe(made)["lends"], Known::yes);
+}
+
+TEST(IrqThreads, AreForcedByAParameterOrWithPreemptRt)
+{
+	MadeTree made(MadeTree::machine());
+	EXPECT_EQ(forces_irq_threads(made.roots()), Known::no);
+	made.write("proc/cmdline", "quiet threadirqs\n");
+	EXPECT_EQ(forces_irq_threads(made.roots()), Known::yes);
+	made.write("proc/cmdline", "nothreadirqs=1\n");
+	made.write("proc/sys/kernel/version", "#1 SMP PREEMPT_DYNAMIC\n");
+	EXPECT_EQ(forces_irq_threads(made.roots()), Known::no);
+	made.write("proc/sys/kernel/version", "#1 SMP PREEMPT_RT Thu\n");
+	EXPECT_EQ(forces_irq_threads(made.roots()), Known::yes);
+}
+
 TEST(Features, AreProbedOneByOne)
 {
 	MadeTree made(MadeTree::machine());

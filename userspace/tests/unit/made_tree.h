@@ -135,7 +135,7 @@ public:
 	void write_task(const Task &task)
 	{
 		auto stat = fmt::format("{} ({}) R 1 1 1 0 -1 {} ", task.tid, task.name,
-					task.kernel_thread ? 0x00200000 : 0);
+					(task.kernel_thread ? 0x00200000 : 0) | (task.bound ? 0x04000000 : 0));
 		for (int field = 10; field < 40; field++)
 			stat += fmt::format("{} ", field == 22 ? task.started : 0);
 		stat += fmt::format("{} {} 0 0 0\n", task.policy.priority, task.policy.policy);

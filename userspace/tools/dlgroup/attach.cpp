@@ -8,8 +8,6 @@
 
 #include "common.h"
 
-#include <dlgroup/diagnosis.h>
-
 namespace dlgroup::tool {
 
 namespace {
@@ -84,15 +82,9 @@ Result<int> attach(const Context &context)
 	auto policy = requested_policy(options);
 	for (auto pid : options.pids) {
 		auto done = changes.attach(*group, pid);
-		if (!done) {
-			auto error = done.error();
-			error.object = fmt::format("pid {}", pid);
-			error = explain_task(context, *group, error);
-			if (error.sys_errno == EBUSY)
-				error.reason = *group + " passes controllers on to its children and "
-							"takes no processes of its own";
-			return roll_back(changes, error);
-		}
+		if (!done)
+			return roll_back(changes, explain_attach(context, *group, fmt::format("pid {}", pid),
+								 done.error()));
 		if (policy)
 			done = set_policy_of(context, changes, *group, pid, *policy);
 		if (!done)
@@ -102,11 +94,7 @@ Result<int> attach(const Context &context)
 		return print_steps(changes.steps(), options.json);
 	changes.keep();
 	done_with(context, *group, "attached");
-	if (auto now = read_tree(context.roots))
-		if (auto at = now->find(*group))
-			if (auto sentence = nothing_served(
-				    *now, *at, tasks_sharing(context.roots, *now, *at)))
-				say(*group, *sentence);
+	say_if_nothing_served(context, *group);
 	return 0;
 }
 

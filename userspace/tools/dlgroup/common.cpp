@@ -9,6 +9,7 @@
 #include <sched.h>
 
 #include <dlgroup/container.h>
+#include <dlgroup/diagnosis.h>
 
 namespace dlgroup::tool {
 
@@ -234,6 +235,18 @@ Json to_json(const SporadicTask &task)
 		{"period_ns", task.period.count()}};
 }
 
+Json to_json(const Context &context, const Task &task)
+{
+	auto policy = name_policy(task.policy);
+	return {{"tid", task.tid},
+		{"comm", task.name},
+		{"policy", policy.substr(0, policy.find(' '))},
+		{"priority", task.policy.priority},
+		{"cgroup", task.cgroup},
+		{"cpus", to_json(task.allowed)},
+		{"cpu_time_ns", cpu_time(context.roots, task.tid).count()}};
+}
+
 int print_steps(const std::vector<std::string> &steps, bool json)
 {
 	if (json) {
@@ -424,6 +437,27 @@ Error explain_task(const Context &context, const std::string &group, Error error
 	error.reason = "refused (rule 3): " + refusal.because;
 	error.refusal = std::make_shared<const Refusal>(refusal);
 	return error;
+}
+
+Error explain_attach(const Context &context, const std::string &group, const std::string &object,
+		     Error error)
+{
+	error.object = object;
+	error = explain_task(context, group, std::move(error));
+	if (error.sys_errno == EBUSY)
+		error.reason = group + " passes controllers on to its children and takes no processes of "
+				       "its own";
+	return error;
+}
+
+void say_if_nothing_served(const Context &context, const std::string &group)
+{
+	auto tree = read_tree(context.roots);
+	auto at = tree ? tree->find(group) : std::nullopt;
+	if (!at)
+		return;
+	if (auto sentence = nothing_served(*tree, *at, tasks_sharing(context.roots, *tree, *at)))
+		say(group, *sentence);
 }
 
 Result<void> set_policies(const Context &context, Changes &changes,

@@ -38,6 +38,10 @@ struct Options {
 	std::vector<pid_t> pids;
 	std::vector<std::string> command;
 	std::string profile;
+	std::vector<std::string> names; // of interrupts or interfaces
+	bool shared = false;
+	std::string interval = "1s";
+	bool irq = false;
 	// For the analysis.
 	std::string file;
 	std::string scheduler;
@@ -88,6 +92,7 @@ std::vector<Task> only_fifo_or_rr(std::vector<Task> tasks);
 Json to_json(const RtMax &value);
 Json to_json(const CpuSet &cpus);
 Json to_json(const SporadicTask &task);
+Json to_json(const Context &context, const Task &task);
 // One group with everything there is to know, as show tells it.
 Json describe(const Context &context, const Tree &tree, std::size_t group);
 // "5ms/20ms on CPUs 0-1 (25 % of 2 CPUs = 0.50 CPU)"
@@ -108,6 +113,11 @@ Result<void> set_policies(const Context &context, Changes &changes,
 			  const std::vector<std::string> &groups, const Policy &policy);
 // A task was refused FIFO/RR or entry: says whose runtime it would need.
 Error explain_task(const Context &context, const std::string &group, Error error);
+// The same for a process that was to come into the group.
+Error explain_attach(const Context &context, const std::string &group, const std::string &object,
+		     Error error);
+// That a reservation has no effect is said.
+void say_if_nothing_served(const Context &context, const std::string &group);
 
 Result<int> set(const Context &context);
 Result<int> rm(const Context &context);
@@ -121,6 +131,9 @@ Result<int> vm_show(const Context &context);
 Result<int> vm_detach(const Context &context);
 Result<int> vm_list(const Context &context);
 Result<int> vm_run(const Context &context);
+Result<int> irq_list(const Context &context);
+Result<int> irq_attach(const Context &context);
+Result<int> irq_detach(const Context &context);
 Result<int> features(const Context &context);
 Result<int> doctor(const Context &context);
 Result<int> fit(const Context &context);

@@ -27,7 +27,7 @@ Result<int> doctor(const Context &context)
 	if (target)
 		if (auto index = find_group(facts->tree, *target); !index)
 			return tl::unexpected(index.error());
-	auto findings = diagnose(*facts, target);
+	auto findings = diagnose(*facts, target, context.options.irq);
 	if (context.options.json) {
 		auto out = answer();
 		out["findings"] = Json::array();

@@ -57,15 +57,19 @@ private:
 		add_times(sub);
 		sub->add_option("--cpus", options_.cpus, "CPUs of the group (cpuset.cpus)");
 	}
+	CLI::Option *add_fifo(CLI::App *sub)
+	{
+		return sub
+			->add_option("--fifo", options_.fifo, "make its threads SCHED_FIFO at this priority")
+			->check(CLI::Range(kLowestPriority, kHighestPriority))
+			->type_name("PRIORITY");
+	}
 	void add_policy(CLI::App *sub)
 	{
-		auto *fifo = sub->add_option("--fifo", options_.fifo,
-					     "make its threads SCHED_FIFO at this priority");
+		auto *fifo = add_fifo(sub);
 		auto *rr = sub->add_option("--rr", options_.rr,
 					   "make its threads SCHED_RR at this priority");
-		for (auto *option : {fifo, rr})
-			option->check(CLI::Range(kLowestPriority, kHighestPriority))
-				->type_name("PRIORITY");
+		rr->check(CLI::Range(kLowestPriority, kHighestPriority))->type_name("PRIORITY");
 		fifo->excludes(rr);
 	}
 	void add_model(CLI::App *sub)
@@ -109,6 +113,7 @@ private:
 			->type_name("FILE");
 	}
 	void add_vm_verbs();
+	void add_irq_verbs();
 	void add_dry_run(CLI::App *sub)
 	{
 		sub->add_flag("--dry-run", options_.dry_run,
@@ -178,11 +183,13 @@ CommandLine::CommandLine()
 	add_dry_run(detach_verb);
 
 	add_vm_verbs();
+	add_irq_verbs();
 
 	verb("features", "tell what the running kernel can do", features);
 
-	add_target(verb("doctor", "find what would spoil a guarantee, and how to mend it",
-			doctor), false);
+	auto *doctor_verb = verb("doctor", "find what would spoil a guarantee, and how to mend it", doctor);
+	add_target(doctor_verb, false);
+	doctor_verb->add_flag("--irq", options_.irq, "and what keeps interrupts from being attached");
 
 	auto *check_verb = verb("check", "tell whether tasks meet their deadlines in a reservation",
 				check);
@@ -270,6 +277,29 @@ void CommandLine::add_vm_verbs()
 	add_reservation(run_verb);
 	add_profile(run_verb);
 	add_dry_run(run_verb);
+}
+
+void CommandLine::add_irq_verbs()
+{
+	auto *irq = app_.add_subcommand("irq", "give the threads of interrupts reservations");
+	irq->require_subcommand(1);
+	irq->fallthrough();
+
+	auto *list_verb = verb("list", "list the interrupts, how often they come, and their threads", irq_list,
+			       irq);
+	list_verb->add_option("--interval", options_.interval, "count for so long (default: 1s)")
+		->type_name("TIME");
+
+	auto *attach_verb = verb("attach", "move the threads of interrupts into a cgroup", irq_attach, irq);
+	add_target(attach_verb);
+	attach_verb->add_option("IRQ", options_.names, "numbers of interrupts")->required();
+	add_fifo(attach_verb);
+	attach_verb->add_flag("--shared", options_.shared, "also if others use them");
+	add_dry_run(attach_verb);
+
+	auto *detach_verb = verb("detach", "put the threads of interrupts back as they were", irq_detach, irq);
+	detach_verb->add_option("IRQ", options_.names, "numbers of interrupts")->required();
+	add_dry_run(detach_verb);
 }
 
 std::optional<int> CommandLine::parse(std::vector<std::string> arguments)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "put_back.h"
 
 #include <dlgroup/diagnosis.h>
 #include <dlgroup/facts.h>
@@ -123,11 +124,6 @@ Home home_of(const Context &context, const Tree &tree, const Guest &guest, const
 tl::unexpected<Error> ended(const Guest &guest)
 {
 	return fail(Status::failed, name_guest(guest.pid, guest.name), "ended meanwhile");
-}
-
-bool is_gone(const Result<void> &done)
-{
-	return !done && done.error().sys_errno == ESRCH;
 }
 
 Result<GuestRecord> record_of(const Context &context, const Guest &guest, const GuestName &named,
@@ -256,19 +252,6 @@ Result<void> move_in(const Context &context, Changes &changes, const Guest &gues
 		    "its threads multiply faster than their policy can be set");
 }
 
-// Into the cgroup, or the nearest one above that is there and takes processes.
-Result<void> move_back(Changes &changes, const std::string &group, pid_t pid)
-{
-	for (auto to = group;; to = parent_of(to)) {
-		auto done = changes.attach(to, pid);
-		if (done || is_gone(done) || to == "/")
-			return done;
-		auto error = done.error().sys_errno;
-		if (error != ENOENT && error != EBUSY && error != EOPNOTSUPP)
-			return done;
-	}
-}
-
 class PutBack {
 public:
 	PutBack(const Context &context, Changes &changes, const GuestRecord &record)
@@ -347,15 +330,11 @@ bool PutBack::policies()
 	bool changed = false;
 	for (const auto &task : present()) {
 		auto state = former(task);
-		if (!state || task.is_deadline() || task.policy == state->policy)
+		if (!state)
 			continue;
-		auto is = changes_.dry_run() ? task.policy
-					     : context_.tasks.get(task.tid).value_or(state->policy);
-		if (is == state->policy)
-			continue;
-		auto done = changes_.set_policy(task.tid, state->policy);
-		note(done);
-		changed = changed || done;
+		auto done = put_policy_back(context_, changes_, task, state->policy);
+		note(done.map([](bool) {}));
+		changed = changed || done.value_or(false);
 	}
 	return changed;
 }
@@ -378,18 +357,9 @@ void PutBack::move()
 
 void PutBack::cpus()
 {
-	for (const auto &task : present()) {
-		auto state = former(task);
-		if (!state || task.allowed == state->cpus)
-			continue;
-		auto done = changes_.set_cpus(task.tid, state->cpus);
-		// Those may be offline by now; what the kernel chose then stays.
-		if (!done && done.error().sys_errno == EINVAL)
-			say(name_task(task), fmt::format("the {} it had cannot be used any more",
-							 name_cpus(state->cpus)));
-		else
-			note(done);
-	}
+	for (const auto &task : present())
+		if (auto state = former(task))
+			note(put_cpus_back(changes_, task, state->cpus));
 }
 
 void PutBack::threads()
@@ -441,17 +411,9 @@ tl::unexpected<Error> give_up(const Context &context, const GuestRecords &record
 
 Json thread_json(const Context &context, const GuestThread &thread)
 {
-	const auto &task = thread.task;
-	auto policy = name_policy(task.policy);
-	return {{"class", name_class(thread.is)},
-		{"name", thread.label},
-		{"tid", task.tid},
-		{"comm", task.name},
-		{"policy", policy.substr(0, policy.find(' '))},
-		{"priority", task.policy.priority},
-		{"cgroup", task.cgroup},
-		{"cpus", to_json(task.allowed)},
-		{"cpu_time_ns", cpu_time(context.roots, task.tid).count()}};
+	Json out = {{"class", name_class(thread.is)}, {"name", thread.label}};
+	out.update(to_json(context, thread.task));
+	return out;
 }
 
 // The group whose number rules the guest; the guest's own if there is none.
@@ -514,7 +476,7 @@ Result<void> attach_guest(const Context &context, const Tree &tree, const GuestN
 	auto record = record_of(context, guest, named, home, what);
 	if (!record)
 		return tl::unexpected(record.error());
-	if (auto written = records->write(*record); !written)
+	if (auto written = records->write(record->pid, *record); !written)
 		return written;
 	auto done = prepare();
 	if (done)

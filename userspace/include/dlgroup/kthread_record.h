@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What the attached threads of an interrupt or of a network interface were before.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <dlgroup/record.h>
+
+namespace dlgroup {
+
+struct KernelThreadRecord {
+	std::string group; // that they were attached to
+	std::vector<ThreadState> threads;
+
+	const ThreadState *find(const Task &task) const;
+	std::string to_text() const;
+	static Result<KernelThreadRecord> parse(const std::string &text, const std::string &path);
+};
+using KernelThreadRecords = Records<KernelThreadRecord>;
+
+} // namespace dlgroup

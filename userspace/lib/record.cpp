@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <dlgroup/record.h>
+
+#include <cerrno>
+
+#include <unistd.h>
+
+#include "record_json.h"
+
+namespace dlgroup {
+
+namespace {
+
+// 10000 threads take about 1 MB.
+constexpr std::size_t kLargest = 64 << 20;
+
+std::filesystem::path directory_of_records(const Roots &roots, const std::string &kind)
+{
+	return roots.run / "dlgroup" / kind;
+}
+
+} // namespace
+
+bool is_same(const ThreadState &state, const Task &task)
+{
+	return state.tid == task.tid && state.started == task.started;
+}
+
+Json thread_to_json(const ThreadState &state)
+{
+	return {{"tid", state.tid}, {"started", state.started}, {"kernel_thread", state.kernel_thread},
+		{"cgroup", state.cgroup}, {"policy", state.policy.policy},
+		{"priority", state.policy.priority}, {"cpus", format_cpus(state.cpus)}};
+}
+
+std::optional<ThreadState> thread_from_json(const Json &json)
+{
+	auto cpus = parse_cpus(json.at("cpus").get<std::string>());
+	if (!cpus)
+		return std::nullopt;
+	return ThreadState{json.at("tid"), json.at("started"), json.at("kernel_thread"), json.at("cgroup"),
+			   {json.at("policy"), json.at("priority")}, *cpus};
+}
+
+std::string record_text(const Json &json)
+{
+	// Names of cgroups may be no UTF-8; who was in such a one is put back above it.
+	return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<RecordDir> RecordDir::open(const Roots &roots, const std::string &kind)
+{
+	auto path = directory_of_records(roots, kind);
+	if (access(path.parent_path().c_str(), W_OK) && errno == EACCES)
+		return system_error(path.string(), EACCES);
+	if (auto above = Dir::make_own(path.parent_path()); !above)
+		return tl::unexpected(above.error());
+	// Whoever can open it can lock it.
+	auto dir = Dir::make_own(path, 0700);
+	if (!dir)
+		return tl::unexpected(dir.error());
+	if (auto done = dir->lock(); !done)
+		return tl::unexpected(done.error());
+	return RecordDir(*dir);
+}
+
+Result<std::optional<RecordDir>> RecordDir::peek(const Roots &roots, const std::string &kind)
+{
+	auto dir = Dir::open(directory_of_records(roots, kind));
+	if (!dir && dir.error().sys_errno == ENOENT)
+		return std::nullopt;
+	if (!dir)
+		return tl::unexpected(dir.error());
+	return RecordDir(*dir);
+}
+
+Result<std::optional<std::string>> RecordDir::read(const std::string &name) const
+{
+	auto file = dir_.read_regular(name, kLargest);
+	if (!file && file.error().sys_errno == ENOENT)
+		return std::nullopt;
+	if (!file)
+		return tl::unexpected(file.error());
+	return file->text;
+}
+
+} // namespace dlgroup

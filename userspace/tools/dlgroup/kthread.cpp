@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "kthread.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "put_back.h"
+
+#include <dlgroup/facts.h>
+
+namespace dlgroup::tool {
+
+Result<Served> find_served(const Context &context)
+{
+	auto path = resolve(context, context.options.target);
+	if (!path)
+		return tl::unexpected(path.error());
+	auto tree = read_tree(context.roots);
+	if (!tree)
+		return tl::unexpected(tree.error());
+	auto group = find_group(*tree, *path);
+	if (!group)
+		return tl::unexpected(group.error());
+	auto source = tree->source_of(*group);
+	if (!source)
+		return bad_input(*path, fmt::format("has no reservation: dlgroup set {} RES gives it one", *path));
+	return Served{std::move(*tree), *group, *source};
+}
+
+Result<void> check_movable(const Context &context, const std::string &object,
+			   const std::vector<Task> &threads)
+{
+	for (const auto &task : threads)
+		if (task.bound)
+			return bad_input(object, fmt::format("{} belongs to {} and must not be moved",
+							     name_task(task), name_cpus(task.allowed)));
+	// It works with soft interrupts disabled: with PREEMPT_RT that is a lock, which all
+	// others on the CPU wait for while the owner has no budget.
+	if (is_preempt_rt(context.roots) == Known::yes && lends_to_waiters(context.roots) != Known::yes)
+		return fail(Status::unsupported, object,
+			    "with PREEMPT_RT its thread can be throttled while it holds the CPU's lock of soft "
+			    "interrupts, and this kernel is not known to let it run then for those who wait "
+			    "(dlgroup features: lends)");
+	return {};
+}
+
+Result<void> check_shared(const Context &context, const Served &served, const std::string &object,
+			  const std::string &reason)
+{
+	if (reason.empty() || context.options.shared)
+		return {};
+	return fail(Status::refused, object,
+		    fmt::format("refused: {}; with --shared {} pays for them, too", reason, served.path()));
+}
+
+std::string users_outside(const Served &served, const Users &users)
+{
+	std::vector<Task> outside;
+	for (const auto &task : users.tasks) {
+		auto at = served.tree.find(task.cgroup);
+		if (!at || !served.tree.is_inside(*at, served.group))
+			outside.push_back(task);
+	}
+	if (outside.empty())
+		return {};
+	return fmt::format("{} {}, outside of {}", users.how, name_tasks(outside), served.path());
+}
+
+Result<KernelThreads> KernelThreads::open(const Context &context, const std::string &kind)
+{
+	if (!context.roots.running && !context.options.dry_run)
+		return bad_input("--root", "threads of another tree can only be looked at");
+	KernelThreads all(context, kind);
+	if (context.options.dry_run)
+		return all;
+	auto records = KernelThreadRecords::open(context.roots, kind);
+	if (!records)
+		return tl::unexpected(records.error());
+	all.records_ = *records;
+	return all;
+}
+
+Result<std::optional<KernelThreadRecord>> KernelThreads::recorded(const std::string &name) const
+{
+	if (records_)
+		return records_->read(name);
+	auto records = KernelThreadRecords::peek(context_.roots, kind_);
+	if (!records)
+		return tl::unexpected(records.error());
+	if (!*records)
+		return std::nullopt;
+	return (*records)->read(name);
+}
+
+Result<void> KernelThreads::check_not_attached(const Attached &what, const std::vector<Task> &threads) const
+{
+	auto record = recorded(what.record);
+	if (!record)
+		return tl::unexpected(record.error());
+	// One of threads that are gone is of no use any more.
+	for (const auto &task : threads)
+		if (*record && (*record)->find(task))
+			return fail(Status::failed, what.object,
+				    fmt::format("is attached already to {}: dlgroup {} detach {} puts it back",
+						(*record)->group, kind_, what.name));
+	return {};
+}
+
+Result<void> KernelThreads::record(const std::string &name, const std::string &group,
+				   const std::vector<Task> &threads)
+{
+	if (!records_)
+		return {};
+	KernelThreadRecord record{group, {}};
+	for (const auto &task : threads)
+		record.threads.push_back({task.tid, task.started, task.kernel_thread, task.cgroup,
+					  context_.tasks.get(task.tid).value_or(task.policy), task.allowed});
+	if (auto done = records_->write(name, record); !done)
+		return done;
+	recorded_.emplace_back(name, std::move(record));
+	return {};
+}
+
+Result<void> KernelThreads::move(const std::string &group, const std::string &object,
+				 const std::vector<Task> &threads, const std::optional<Policy> &policy)
+{
+	Changes changes(context_.roots, context_.groups, context_.tasks, !records_);
+	Result<void> done;
+	for (const auto &task : threads) {
+		done = changes.attach(group, task.tid);
+		if (is_gone(done))
+			done = fail(Status::failed, object, name_task(task) + " has ended");
+		else if (!done)
+			done = tl::unexpected(explain_attach(context_, group, object, done.error()));
+		if (done && policy && task.policy != *policy)
+			done = changes.set_policy(task.tid, *policy).map_error([&](const Error &error) {
+				return explain_task(context_, group, error);
+			});
+		if (!done)
+			break;
+	}
+	changes.keep(); // the records say how to put it back
+	steps_.insert(steps_.end(), changes.steps().begin(), changes.steps().end());
+	return done;
+}
+
+std::vector<std::string> KernelThreads::put_back(const KernelThreadRecord &record)
+{
+	Changes changes(context_.roots, context_.groups, context_.tasks, !records_);
+	auto failures = tool::put_back(context_, changes, record.threads);
+	changes.keep();
+	steps_.insert(steps_.end(), changes.steps().begin(), changes.steps().end());
+	return failures;
+}
+
+tl::unexpected<Error> KernelThreads::undo(const Error &error)
+{
+	for (const auto &[name, record] : recorded_) {
+		auto failures = put_back(record);
+		for (const auto &failure : failures)
+			say("undo", failure);
+		if (!failures.empty())
+			say("undo", fmt::format("dlgroup {} detach {} tries again", kind_, name));
+		else if (auto done = records_->remove(name); !done)
+			say(done.error().object, done.error().reason);
+	}
+	recorded_.clear();
+	return tl::unexpected(error);
+}
+
+Result<int> KernelThreads::detach(const std::vector<Attached> &all)
+{
+	// An attach that was killed has recorded some of them only.
+	std::vector<std::pair<const Attached *, KernelThreadRecord>> known;
+	const Attached *unknown = nullptr;
+	for (const auto &one : all) {
+		auto record = recorded(one.record);
+		if (!record)
+			return tl::unexpected(record.error());
+		if (*record)
+			known.emplace_back(&one, **record);
+		else if (!unknown)
+			unknown = &one;
+	}
+	auto names = Json::array();
+	for (const auto &[one, record] : known) {
+		auto failures = put_back(record);
+		for (const auto &failure : failures)
+			say("not put back", failure);
+		if (!failures.empty())
+			return fail(Status::failed, one->object,
+				    "is not as it was; once that is mended, detach it again");
+		if (auto done = records_ ? records_->remove(one->record) : Result<void>(); !done)
+			return tl::unexpected(done.error());
+		names.push_back(one->named);
+	}
+	if (unknown)
+		return fail(Status::failed, unknown->object, "is not attached");
+	if (!records_)
+		return print_steps(steps_, context_.options.json);
+	if (context_.options.json) {
+		auto out = answer();
+		out["detached"] = names;
+		print(out);
+		return 0;
+	}
+	for (const auto &[one, record] : known)
+		print(fmt::format("{}: detached from {}", one->object, record.group));
+	return 0;
+}
+
+} // namespace dlgroup::tool
