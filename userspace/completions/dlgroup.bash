@@ -11,9 +11,9 @@ _dlgroup_groups()
 
 _dlgroup()
 {
-	local verbs='set show list rm run attach detach vm irq features doctor check design fit simulate gen'
+	local verbs='set show list rm run attach detach vm irq net features doctor check design fit simulate gen'
 	local vm_verbs='attach detach show list run'
-	local irq_verbs='list attach detach'
+	local irq_verbs='list attach detach' # and of net
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
 	local policy='--fifo --rr'
@@ -36,8 +36,8 @@ _dlgroup()
 			verb=$word
 		elif [[ $verb == vm && " $vm_verbs " == *" $word "* ]]; then
 			verb="vm $word"
-		elif [[ $verb == irq && " $irq_verbs " == *" $word "* ]]; then
-			verb="irq $word"
+		elif [[ ($verb == irq || $verb == net) && " $irq_verbs " == *" $word "* ]]; then
+			verb+=" $word"
 		fi
 	done
 
@@ -48,9 +48,9 @@ _dlgroup()
 	detach | rm) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
 	'vm attach' | 'vm run') options+=" $reservation --profile --dry-run" ;;
-	'vm detach' | 'irq detach') options+=' --dry-run' ;;
+	'vm detach' | 'irq detach' | 'net detach') options+=' --dry-run' ;;
 	'irq list') options+=' --interval' ;;
-	'irq attach') options+=' --fifo --shared --dry-run' ;;
+	'irq attach' | 'net attach') options+=' --fifo --shared --dry-run' ;;
 	doctor) options+=' --irq' ;;
 	check) options+=" $question --runtime --sensitivity --plot" ;;
 	design) options+=" $question --overhead" ;;
@@ -112,12 +112,14 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur")
 	elif [ "$verb" = vm ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$vm_verbs" -- "$cur")
-	elif [ "$verb" = irq ]; then
+	elif [[ $verb == irq || $verb == net ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$irq_verbs" -- "$cur")
-	elif [[ $verb == 'irq attach' && $prev == attach ]]; then
+	elif [[ ($verb == 'irq attach' || $verb == 'net attach') && $prev == attach ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")
 	elif [[ $verb == 'irq attach' || $verb == 'irq detach' ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(cd /proc/irq 2>/dev/null && echo [0-9]*)" -- "$cur")
+	elif [[ $verb == 'net attach' || $verb == 'net detach' ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(cd /sys/class/net 2>/dev/null && echo *)" -- "$cur")
 	elif [[ $verb == 'vm '* && $prev == "${verb#vm }" && " attach detach show " == *" $prev "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(pgrep -d ' ' '^qemu-' 2>/dev/null)" -- "$cur")
 	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then

@@ -16,6 +16,9 @@ const ThreadState *KernelThreadRecord::find(const Task &task) const
 std::string KernelThreadRecord::to_text() const
 {
 	Json json = {{"group", group}, {"threads", Json::array()}};
+	if (interface)
+		json["interface"] = {{"name", interface->name}, {"index", interface->index},
+				     {"threaded", interface->threaded}};
 	for (const auto &one : threads)
 		json["threads"].push_back(thread_to_json(one));
 	return record_text(json);
@@ -30,6 +33,10 @@ Result<KernelThreadRecord> KernelThreadRecord::parse(const std::string &text, co
 	try {
 		auto json = Json::parse(text);
 		record.group = json.at("group");
+		if (json.contains("interface")) {
+			const auto &is = json.at("interface");
+			record.interface = {is.at("name"), is.at("index"), is.at("threaded")};
+		}
 		for (const auto &one : json.at("threads")) {
 			auto thread = thread_from_json(one);
 			if (!thread)

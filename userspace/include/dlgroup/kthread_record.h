@@ -10,8 +10,16 @@
 
 namespace dlgroup {
 
+// What is written besides, of an interface: /sys/class/net/NAME/threaded.
+struct InterfaceState {
+	std::string name;
+	unsigned index = 0; // another of this name has another
+	bool threaded = false;
+};
+
 struct KernelThreadRecord {
 	std::string group; // that they were attached to
+	std::optional<InterfaceState> interface;
 	std::vector<ThreadState> threads;
 
 	const ThreadState *find(const Task &task) const;

@@ -303,6 +303,12 @@ TEST_F(Cli, BadInput)
 		     {"irq attach /a 7 --rr 5", 2, "usage: "},
 		     {"irq detach", 2, "usage: IRQ is required"},
 		     {"irq detach 7 --dry-run", 1, "IRQ 7: is not attached"},
+		     {"net", 2, "usage: "},
+		     {"net attach /a", 2, "usage: INTERFACE is required"},
+		     {"net attach /a eth7 --dry-run", 2, "eth7: no such interface"},
+		     {"net attach /b eth7 --dry-run", 2, "/b: has no reservation"},
+		     {"net attach /a eth7", 2, "--root: threads of another tree"},
+		     {"net detach eth7 --dry-run", 1, "eth7: is not attached"},
 		     {"rm /nope", 2, "/nope: no such cgroup"},
 		     {"rm /a", 1, "/a: has processes: 42 43"},
 		     {"rm /", 2, "/: the root cgroup has no reservation"},
@@ -1014,10 +1020,11 @@ protected:
 TEST_F(InStep, HelpNamesEveryVerb)
 {
 	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "rm", "run", "attach", "detach",
-				   "vm", "irq", "features", "doctor", "check", "design", "fit", "gen", "simulate"}));
+				   "vm", "irq", "net", "features", "doctor", "check", "design", "fit", "gen", "simulate"}));
 	EXPECT_EQ(inner_, (std::map<std::string, Options>{
 				  {"vm", {"attach", "detach", "show", "list", "run"}},
-				  {"irq", {"list", "attach", "detach"}}}));
+				  {"irq", {"list", "attach", "detach"}},
+				  {"net", {"list", "attach", "detach"}}}));
 	EXPECT_EQ(global_, (Options{"--help", "--version", "--json", "--root", "--cgroup-root"}));
 	EXPECT_EQ(own_["attach"], (Options{"--fifo", "--rr", "--dry-run"}));
 	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --version").status, 0);

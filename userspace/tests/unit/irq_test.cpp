@@ -305,7 +305,8 @@ TEST_F(IrqTest, ARefusalOfOnePutsAllBack)
 	options_.names = {"24", "25"};
 	options_.fifo = 60;
 	groups_.refused = kOutput;
-	refused(Status::failed, "IRQ 25: refused");
+	refused(Status::refused, "IRQ 25: refused by the kernel: 71 (irq/25-net0-output) may use CPU 1, and where /a is "
+				 "served dlgroup show tells");
 	groups_.refused = 0;
 	for (pid_t tid : {kInput, kOutput}) {
 		tasks_.refused = tid;

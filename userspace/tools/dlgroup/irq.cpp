@@ -55,6 +55,12 @@ std::string users_besides(const Context &context, const Served &served, const Ir
 	if (line.actions.size() > 1)
 		return "the line is shared by " + joined(line.actions, ", ");
 	auto users = users_of(context.roots, line);
+	if (!users.known) {
+		auto namespaces = net_namespaces(context.roots);
+		for (const auto &one : interfaces(context.roots, namespaces))
+			if (std::find(one.irqs.begin(), one.irqs.end(), line.number) != one.irqs.end())
+				return users_besides(served, one, namespaces);
+	}
 	if (!users.known)
 		return fmt::format("whose work {} does cannot be told", printable(line.actions[0]));
 	return users_outside(served, users);

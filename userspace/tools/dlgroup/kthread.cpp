@@ -2,6 +2,9 @@
 #include "kthread.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -108,31 +111,76 @@ Result<void> KernelThreads::check_not_attached(const Attached &what, const std::
 }
 
 Result<void> KernelThreads::record(const std::string &name, const std::string &group,
-				   const std::vector<Task> &threads)
+				   const std::vector<Task> &threads,
+				   const std::optional<InterfaceState> &interface)
 {
 	if (!records_)
 		return {};
-	KernelThreadRecord record{group, {}};
+	KernelThreadRecord record{group, interface, {}};
+	// Whose threads are gone was turned on by us.
+	if (auto former = records_->read(name); interface && former && *former && (*former)->interface &&
+						(*former)->interface->index == interface->index)
+		record.interface = (*former)->interface;
 	for (const auto &task : threads)
 		record.threads.push_back({task.tid, task.started, task.kernel_thread, task.cgroup,
 					  context_.tasks.get(task.tid).value_or(task.policy), task.allowed});
 	if (auto done = records_->write(name, record); !done)
 		return done;
+	std::erase_if(recorded_, [&](const auto &known) { return known.first == name; });
 	recorded_.emplace_back(name, std::move(record));
 	return {};
 }
 
+Result<void> KernelThreads::write(const std::filesystem::path &file, const std::string &text)
+{
+	if (records_)
+		return write_file(file, text);
+	tell(fmt::format("echo '{}' > {}", text, file.string()));
+	return {};
+}
+
+namespace {
+
+// A thread of the kernel is in no other cgroup before it has begun (EINVAL); who has made
+// it does not wait for that.
+Result<void> attach(Changes &changes, const std::string &group, pid_t tid, bool born)
+{
+	constexpr auto kPatience = std::chrono::seconds(1);
+	auto end = std::chrono::steady_clock::now() + kPatience;
+	while (true) {
+		auto done = changes.attach(group, tid);
+		if (done || done.error().sys_errno != EINVAL || !born || std::chrono::steady_clock::now() > end)
+			return done;
+		std::this_thread::sleep_for(std::chrono::milliseconds(1));
+	}
+}
+
+Error explain_move(const Context &context, const std::string &group, const std::string &object,
+		   const Task &task, const Error &error)
+{
+	auto explained = explain_attach(context, group, object, error);
+	if (error.sys_errno != EINVAL || explained.status == Status::refused)
+		return explained;
+	explained.status = Status::refused;
+	explained.reason = fmt::format("refused by the kernel: {} may use {}, and where {} is served dlgroup show "
+				       "tells", name_task(task), name_cpus(task.allowed), group);
+	return explained;
+}
+
+} // namespace
+
 Result<void> KernelThreads::move(const std::string &group, const std::string &object,
-				 const std::vector<Task> &threads, const std::optional<Policy> &policy)
+				 const std::vector<Task> &threads, const std::optional<Policy> &policy,
+				 const std::set<pid_t> &born)
 {
 	Changes changes(context_.roots, context_.groups, context_.tasks, !records_);
 	Result<void> done;
 	for (const auto &task : threads) {
-		done = changes.attach(group, task.tid);
+		done = attach(changes, group, task.tid, born.count(task.tid));
 		if (is_gone(done))
 			done = fail(Status::failed, object, name_task(task) + " has ended");
 		else if (!done)
-			done = tl::unexpected(explain_attach(context_, group, object, done.error()));
+			done = tl::unexpected(explain_move(context_, group, object, task, done.error()));
 		if (done && policy && task.policy != *policy)
 			done = changes.set_policy(task.tid, *policy).map_error([&](const Error &error) {
 				return explain_task(context_, group, error);
@@ -151,6 +199,14 @@ std::vector<std::string> KernelThreads::put_back(const KernelThreadRecord &recor
 	auto failures = tool::put_back(context_, changes, record.threads);
 	changes.keep();
 	steps_.insert(steps_.end(), changes.steps().begin(), changes.steps().end());
+	if (const auto &is = record.interface) {
+		auto file = threaded_file(context_.roots, is->name);
+		auto index = read_file(file.parent_path() / "ifindex"), threaded = read_file(file);
+		auto wanted = is->threaded ? "1" : "0";
+		if (index && threaded && trimmed(*index) == std::to_string(is->index) && trimmed(*threaded) != wanted)
+			if (auto done = write(file, wanted); !done)
+				failures.push_back(done.error().object + ": " + done.error().reason);
+	}
 	return failures;
 }
 
@@ -161,7 +217,8 @@ tl::unexpected<Error> KernelThreads::undo(const Error &error)
 		for (const auto &failure : failures)
 			say("undo", failure);
 		if (!failures.empty())
-			say("undo", fmt::format("dlgroup {} detach {} tries again", kind_, name));
+			say("undo", fmt::format("dlgroup {} detach {} tries again", kind_,
+						record.interface ? record.interface->name : name));
 		else if (auto done = records_->remove(name); !done)
 			say(done.error().object, done.error().reason);
 	}

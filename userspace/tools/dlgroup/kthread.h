@@ -4,8 +4,10 @@
 
 #include "common.h"
 
-#include <dlgroup/irq.h>
+#include <set>
+
 #include <dlgroup/kthread_record.h>
+#include <dlgroup/net.h>
 
 namespace dlgroup::tool {
 
@@ -26,6 +28,8 @@ Result<void> check_shared(const Context &context, const Served &served, const st
 			  const std::string &reason);
 // Who of the users is not in the group, as such a reason; empty if nobody is.
 std::string users_outside(const Served &served, const Users &users);
+std::string users_besides(const Served &served, const Interface &interface,
+			  const std::vector<NetNamespace> &namespaces);
 
 // What was attached.
 struct Attached {
@@ -44,9 +48,14 @@ public:
 	Result<void> check_not_attached(const Attached &what, const std::vector<Task> &threads) const;
 	// What is recorded, before it is touched, is put back by undo().
 	Result<void> record(const std::string &name, const std::string &group,
-			    const std::vector<Task> &threads);
+			    const std::vector<Task> &threads,
+			    const std::optional<InterfaceState> &interface = {});
+	Result<void> write(const std::filesystem::path &file, const std::string &text);
+	// Those in `born` have been made just now.
 	Result<void> move(const std::string &group, const std::string &object,
-			  const std::vector<Task> &threads, const std::optional<Policy> &policy);
+			  const std::vector<Task> &threads, const std::optional<Policy> &policy,
+			  const std::set<pid_t> &born = {});
+	void tell(const std::string &step) { steps_.push_back(step); }
 	tl::unexpected<Error> undo(const Error &error);
 
 	// The verb: all that a record knows of is put back.

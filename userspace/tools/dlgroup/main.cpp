@@ -114,6 +114,7 @@ private:
 	}
 	void add_vm_verbs();
 	void add_irq_verbs();
+	void add_net_verbs();
 	void add_dry_run(CLI::App *sub)
 	{
 		sub->add_flag("--dry-run", options_.dry_run,
@@ -184,6 +185,7 @@ CommandLine::CommandLine()
 
 	add_vm_verbs();
 	add_irq_verbs();
+	add_net_verbs();
 
 	verb("features", "tell what the running kernel can do", features);
 
@@ -299,6 +301,27 @@ void CommandLine::add_irq_verbs()
 
 	auto *detach_verb = verb("detach", "put the threads of interrupts back as they were", irq_detach, irq);
 	detach_verb->add_option("IRQ", options_.names, "numbers of interrupts")->required();
+	add_dry_run(detach_verb);
+}
+
+void CommandLine::add_net_verbs()
+{
+	auto *net = app_.add_subcommand("net", "give the NAPI threads of network interfaces reservations");
+	net->require_subcommand(1);
+	net->fallthrough();
+
+	verb("list", "list the network interfaces and their threads", net_list, net);
+
+	auto *attach_verb = verb("attach", "turn on threads of interfaces, and move them into a cgroup", net_attach,
+				 net);
+	add_target(attach_verb);
+	attach_verb->add_option("INTERFACE", options_.names, "names of interfaces")->required();
+	add_fifo(attach_verb);
+	attach_verb->add_flag("--shared", options_.shared, "also if others use them");
+	add_dry_run(attach_verb);
+
+	auto *detach_verb = verb("detach", "put interfaces and their threads back as they were", net_detach, net);
+	detach_verb->add_option("INTERFACE", options_.names, "names of interfaces")->required();
 	add_dry_run(detach_verb);
 }
 
