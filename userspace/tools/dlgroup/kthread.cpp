@@ -141,8 +141,8 @@ Result<void> KernelThreads::write(const std::filesystem::path &file, const std::
 
 namespace {
 
-// A thread of the kernel is in no other cgroup before it has begun (EINVAL); who has made
-// it does not wait for that.
+// A thread of the kernel cannot be moved before it has begun (EINVAL), and writing to
+// `threaded` does not wait for that.
 Result<void> attach(Changes &changes, const std::string &group, pid_t tid, bool born)
 {
 	constexpr auto kPatience = std::chrono::seconds(1);
