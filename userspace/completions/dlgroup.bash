@@ -12,7 +12,7 @@ _dlgroup_groups()
 _dlgroup()
 {
 	local verbs='set show list rm run attach detach vm irq net features doctor check design fit simulate gen'
-	local vm_verbs='attach detach show list run'
+	local vm_verbs='attach detach show list run watch'
 	local irq_verbs='list attach detach' # and of net
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
@@ -48,7 +48,7 @@ _dlgroup()
 	detach | rm) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
 	'vm attach' | 'vm run') options+=" $reservation --profile --dry-run" ;;
-	'vm detach' | 'irq detach' | 'net detach') options+=' --dry-run' ;;
+	'vm detach' | 'vm watch' | 'irq detach' | 'net detach') options+=' --dry-run' ;;
 	'irq list') options+=' --interval' ;;
 	'irq attach' | 'net attach') options+=' --fifo --shared --dry-run' ;;
 	doctor) options+=' --irq' ;;

@@ -5,15 +5,36 @@
 
 namespace dlgroup {
 
+namespace {
+
+Json rule_to_json(const ClassRule &rule)
+{
+	Json json = {{"cpus", rule.cpus ? Json(format_cpus(*rule.cpus)) : Json()}};
+	if (rule.policy)
+		json.update({{"policy", rule.policy->policy}, {"priority", rule.policy->priority}});
+	return json;
+}
+
+ClassRule rule_from_json(const Json &json)
+{
+	ClassRule rule;
+	if (json.contains("policy"))
+		rule.policy = Policy{json.at("policy"), json.at("priority")};
+	if (!json.at("cpus").is_null())
+		rule.cpus = parse_cpus(json.at("cpus").get<std::string>()).value_or(CpuSet{});
+	return rule;
+}
+
+} // namespace
+
 std::string GuestRecord::to_text() const
 {
 	Json json = {{"pid", pid}, {"started", started}, {"name", name}, {"qmp", qmp}, {"group", group},
 		     {"made", made}, {"inode", inode}, {"cpu_rt_max", rt_max},
 		     {"cpuset_cpus", cpus ? Json(*cpus) : Json()},
-		     {"given", Json::array()}, {"threads", Json::array()}};
-	for (const auto &one : given)
-		json["given"].push_back({{"policy", one.policy.policy}, {"priority", one.policy.priority},
-					 {"cpus", one.cpus ? Json(format_cpus(*one.cpus)) : Json()}});
+		     {"profile", Json::object()}, {"threads", Json::array()}};
+	for (const auto &[of, rule] : profile)
+		json["profile"][name_class(of)] = rule_to_json(rule);
 	for (const auto &one : threads)
 		json["threads"].push_back(thread_to_json(one));
 	return record_text(json);
@@ -37,12 +58,10 @@ Result<GuestRecord> GuestRecord::parse(const std::string &text, const std::strin
 		record.rt_max = json.at("cpu_rt_max");
 		if (!json.at("cpuset_cpus").is_null())
 			record.cpus = json.at("cpuset_cpus");
-		for (const auto &one : json.at("given")) {
-			Given given{{one.at("policy"), one.at("priority")}, {}};
-			if (!one.at("cpus").is_null())
-				given.cpus = parse_cpus(one.at("cpus").get<std::string>()).value_or(CpuSet{});
-			record.given.push_back(given);
-		}
+		for (auto of : kThreadClasses)
+			if (auto rule = json.at("profile").find(name_class(of));
+			    rule != json.at("profile").end())
+				record.profile[of] = rule_from_json(*rule);
 		for (const auto &one : json.at("threads")) {
 			auto thread = thread_from_json(one);
 			if (!thread)

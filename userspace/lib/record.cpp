@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <dlgroup/record.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include <unistd.h>
@@ -72,6 +73,18 @@ Result<std::optional<RecordDir>> RecordDir::peek(const Roots &roots, const std::
 	if (!dir)
 		return tl::unexpected(dir.error());
 	return RecordDir(*dir);
+}
+
+std::vector<std::string> RecordDir::names() const
+{
+	std::vector<std::string> found;
+	std::error_code error;
+	for (std::filesystem::directory_iterator it(dir_.path(), error), end; !error && it != end;
+	     it.increment(error))
+		if (it->path().extension() == ".json")
+			found.push_back(it->path().stem().string());
+	std::sort(found.begin(), found.end());
+	return found;
 }
 
 Result<std::optional<std::string>> RecordDir::read(const std::string &name) const

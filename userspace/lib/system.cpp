@@ -181,16 +181,33 @@ std::vector<Task> kernel_threads(const Roots &roots)
 	return tasks;
 }
 
+namespace {
+
+// proc(5): what follows the name; the state is the first.
+std::vector<std::string> stat_of(const Roots &roots, pid_t pid)
+{
+	auto stat = read_file(roots.proc / std::to_string(pid) / "stat").value_or("");
+	return words(stat.substr(stat.rfind(')') + 1));
+}
+
+} // namespace
+
 std::optional<std::uint64_t> start_of(const Roots &roots, pid_t pid)
 {
 	constexpr std::size_t kStart = 22 - 3;
-	auto stat = read_file(roots.proc / std::to_string(pid) / "stat");
-	if (!stat)
-		return std::nullopt;
-	auto fields = words(stat->substr(stat->rfind(')') + 1));
+	auto fields = stat_of(roots, pid);
 	if (fields.size() <= kStart)
 		return std::nullopt;
 	return std::stoull(fields[kStart]);
+}
+
+bool is_running(const Roots &roots, pid_t pid, std::uint64_t started)
+{
+	auto fields = stat_of(roots, pid);
+	if (start_of(roots, pid) != started || fields.empty())
+		return false;
+	// Its first thread stays until the others have ended.
+	return (fields[0] != "Z" && fields[0] != "X") || threads_of(roots, pid).size() > 1;
 }
 
 nanoseconds cpu_time(const Roots &roots, pid_t tid)

@@ -6,15 +6,10 @@
 #include <string>
 #include <vector>
 
+#include <dlgroup/guest_profile.h>
 #include <dlgroup/record.h>
 
 namespace dlgroup {
-
-// What threads were given; one that came later can have inherited it.
-struct Given {
-	Policy policy;
-	std::optional<CpuSet> cpus;
-};
 
 struct GuestRecord {
 	static constexpr const char *kKind = "vm"; // named by their process ids
@@ -29,7 +24,7 @@ struct GuestRecord {
 	std::uint64_t inode = 0;
 	std::string rt_max;
 	std::optional<std::string> cpus; // cpuset.cpus, if it is written
-	std::vector<Given> given;
+	GuestProfile profile; // what threads were given, and those that come later are
 	std::vector<ThreadState> threads;
 
 	const ThreadState *find(const Task &task) const;

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -31,6 +32,7 @@ public:
 	static Result<std::optional<RecordDir>> peek(const Roots &roots, const std::string &kind);
 
 	std::string path_of(const std::string &name) const { return (dir_.path() / name).string(); }
+	std::vector<std::string> names() const; // of what there is a record of, sorted
 	Result<std::optional<std::string>> read(const std::string &name) const;
 	Result<void> write(const std::string &name, const std::string &text) const
 	{
@@ -59,6 +61,7 @@ public:
 		return *dir ? std::optional(Records(**dir)) : std::nullopt;
 	}
 
+	std::vector<std::string> names() const { return dir_.names(); }
 	template <class Name> Result<std::optional<Record>> read(const Name &name) const
 	{
 		auto text = dir_.read(file_of(name));

@@ -64,6 +64,8 @@ std::vector<Task> all_tasks(const Roots &roots);
 std::vector<Task> kernel_threads(const Roots &roots); // by id
 // When a process was started, in ticks since boot; nothing if there is none.
 std::optional<std::uint64_t> start_of(const Roots &roots, pid_t pid);
+// Whether it is still the process that was started then, and not only waited for by its parent.
+bool is_running(const Roots &roots, pid_t pid, std::uint64_t started);
 // What a thread has run so far; 0 if it has ended.
 nanoseconds cpu_time(const Roots &roots, pid_t tid);
 

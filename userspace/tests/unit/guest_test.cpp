@@ -12,6 +12,7 @@
 
 #include "common.h"
 #include "made_tree.h"
+#include "vm.h"
 
 #include <dlgroup/guest.h>
 #include <dlgroup/guest_profile.h>
@@ -154,6 +155,21 @@ protected:
 		return text;
 	}
 	bool has_record() { return std::filesystem::exists(made_.path("run/dlgroup/vm/1000.json")); }
+	// What the watch does for the recorded guest, with the records held.
+	Result<void> with_record(Result<void> (*what)(const tool::Context &, Changes &, const GuestRecords *,
+						      const GuestRecord &))
+	{
+		auto roots = running();
+		auto records = GuestRecords::open(roots);
+		auto record = records->read(kQemu);
+		Changes changes(roots, groups_, tasks_, false);
+		tasks_.calls.clear();
+		groups_.moves.clear();
+		::testing::internal::CaptureStdout();
+		auto done = what(tool::Context{options_, roots, groups_, tasks_}, changes, &*records, **record);
+		out_ = ::testing::internal::GetCapturedStdout();
+		return done;
+	}
 	std::string classes(const std::optional<QmpThreads> &qmp)
 	{
 		auto guest = read_guest(made_.roots(), kQemu, qmp);
@@ -651,6 +667,93 @@ TEST_F(GuestTest, ThreadsThatComeLaterLoseTheInheritedCpus)
 	EXPECT_EQ(format_cpus(task(1021).allowed), "0-1"); // made by main
 	EXPECT_EQ(format_cpus(task(1022).allowed), "0-1"); // made by a worker
 	EXPECT_EQ(format_cpus(task(1023).allowed), "1");   // not by us
+}
+
+TEST_F(GuestTest, WatchedItsNewThreadsGetWhatTheirClassHas)
+{
+	made_.write("profile.toml", "[vcpu]\npolicy = \"fifo:10\"\n[main]\npolicy = \"fifo:15\"\n"
+				    "[iothread]\npolicy = \"rr:30\"\ncpus = \"1\"\n");
+	options_.profile = made_.path("profile.toml");
+	ASSERT_TRUE(call(tool::vm_attach));
+	add_thread(1020, "CPU 2/KVM", "/dlgroup.vm.1000", {SCHED_FIFO, 15});
+	add_thread(1021, "IO io2", "/dlgroup.vm.1000", {SCHED_FIFO, 15});
+	auto done = with_record(tool::arrange_new_threads);
+	ASSERT_TRUE(done) << done.error().reason;
+	EXPECT_EQ(tasks_.calls,
+		  (std::vector<std::string>{"policy 1020 FIFO 10", "cpus 1021 1", "policy 1021 RR 30"}));
+	EXPECT_EQ(out_, "pid 1000 (web): 6 of 11 threads served by /dlgroup.vm.1000: 5ms/20ms on CPUs 0-1 "
+			"(25 % of 2 CPUs = 0.50 CPU)\n");
+	// Nothing is new any more, and nothing is undone.
+	ASSERT_TRUE(with_record(tool::arrange_new_threads));
+	EXPECT_EQ(tasks_.calls, std::vector<std::string>{});
+	EXPECT_EQ(out_, "");
+	EXPECT_EQ(policy(1020), "FIFO 10");
+	ASSERT_TRUE(call(tool::vm_detach));
+	EXPECT_EQ(policy(1020), "OTHER");
+	EXPECT_EQ(policy(1021), "OTHER");
+	EXPECT_EQ(format_cpus(task(1021).allowed), "0-1");
+}
+
+TEST_F(GuestTest, WatchedAKernelThreadIsRecordedBeforeItIsMoved)
+{
+	made_.remove_task(task(kPit));
+	ASSERT_TRUE(call(tool::vm_attach));
+	made_.add_task(kPit, "kvm-pit/1000", SCHED_OTHER, 0, "/", "0-1", true);
+	groups_.refused = kPit;
+	EXPECT_FALSE(with_record(tool::arrange_new_threads));
+	EXPECT_NE(made_.read("run/dlgroup/vm/1000.json").find("\"tid\": 50"), std::string::npos);
+	groups_.refused = 0;
+	ASSERT_TRUE(with_record(tool::arrange_new_threads));
+	EXPECT_EQ(task(kPit).cgroup, "/dlgroup.vm.1000");
+	ASSERT_TRUE(call(tool::vm_detach));
+	EXPECT_EQ(task(kPit).cgroup, "/");
+	EXPECT_EQ(policy(kPit), "OTHER");
+}
+
+TEST_F(GuestTest, WatchedItStaysWhereSomebodyHasMovedIt)
+{
+	ASSERT_TRUE(call(tool::vm_attach));
+	for (auto tid : threads_of(made_.roots(), kQemu))
+		made_.move_task(task(tid), "/user");
+	add_thread(1020, "CPU 2/KVM", "/user");
+	auto before = state();
+	auto done = with_record(tool::arrange_new_threads);
+	ASSERT_FALSE(done);
+	EXPECT_EQ(done.error().reason, "is not in /dlgroup.vm.1000 any more");
+	EXPECT_EQ(state(), before);
+}
+
+TEST_F(GuestTest, WatchedItsGroupGoesWithIt)
+{
+	ASSERT_TRUE(call(tool::vm_attach));
+	auto started = task(kQemu).started;
+	EXPECT_TRUE(is_running(made_.roots(), kQemu, started));
+	EXPECT_FALSE(is_running(made_.roots(), kQemu, started + 1));
+	for (auto tid : threads_of(made_.roots(), kQemu))
+		if (tid != kQemu && tid != 1001)
+			made_.remove_task(task(tid));
+	// Its first thread has ended and waits for the others, then for its parent.
+	auto stat = made_.read("proc/1000/stat");
+	made_.write("proc/1000/stat", stat.replace(stat.find(") R"), 3, ") Z"));
+	EXPECT_TRUE(is_running(made_.roots(), kQemu, started));
+	made_.remove_task(task(1001));
+	EXPECT_FALSE(is_running(made_.roots(), kQemu, started));
+	auto done = with_record(tool::put_guest_back);
+	ASSERT_TRUE(done) << done.error().reason;
+	EXPECT_FALSE(has_record());
+	EXPECT_FALSE(std::filesystem::exists(made_.path("sys/fs/cgroup/dlgroup.vm.1000")));
+}
+
+TEST_F(GuestTest, WatchTellsWhatItWouldDo)
+{
+	ASSERT_TRUE(call(tool::vm_attach));
+	add_thread(1020, "CPU 2/KVM", "/dlgroup.vm.1000", {SCHED_FIFO, 15});
+	auto before = state();
+	options_.dry_run = true;
+	ASSERT_TRUE(call(tool::vm_watch));
+	EXPECT_EQ(out_, "chrt --fifo --pid 10 1020\n");
+	EXPECT_EQ(state(), before);
+	EXPECT_TRUE(has_record());
 }
 
 TEST_F(GuestTest, ItsCgroupHasItsCpusBackBeforeTheThreadsHave)

@@ -131,6 +131,7 @@ Result<int> vm_show(const Context &context);
 Result<int> vm_detach(const Context &context);
 Result<int> vm_list(const Context &context);
 Result<int> vm_run(const Context &context);
+Result<int> vm_watch(const Context &context);
 Result<int> irq_list(const Context &context);
 Result<int> irq_attach(const Context &context);
 Result<int> irq_detach(const Context &context);

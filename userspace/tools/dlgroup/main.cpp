@@ -279,6 +279,9 @@ void CommandLine::add_vm_verbs()
 	add_reservation(run_verb);
 	add_profile(run_verb);
 	add_dry_run(run_verb);
+
+	add_dry_run(verb("watch", "keep attached guests as their profiles say, until told to end", vm_watch,
+			 vm));
 }
 
 void CommandLine::add_irq_verbs()

@@ -13,6 +13,7 @@
 
 #include "child.h"
 #include "put_back.h"
+#include "vm.h"
 
 #include <dlgroup/diagnosis.h>
 #include <dlgroup/facts.h>
@@ -21,6 +22,18 @@
 #include <dlgroup/guest_record.h>
 
 namespace dlgroup::tool {
+
+std::string name_guest(pid_t pid, const std::string &name)
+{
+	return name.empty() ? fmt::format("pid {}", pid) : fmt::format("pid {} ({})", pid, name);
+}
+
+Result<void> check_running(const Context &context)
+{
+	if (!context.roots.running && !context.options.dry_run)
+		return bad_input("--root", "guests of another tree can only be looked at");
+	return {};
+}
 
 namespace {
 
@@ -57,11 +70,6 @@ Result<Asked> asked(const Options &options)
 		all.cpus = *cpus;
 	}
 	return all;
-}
-
-std::string name_guest(pid_t pid, const std::string &name)
-{
-	return name.empty() ? fmt::format("pid {}", pid) : fmt::format("pid {} ({})", pid, name);
 }
 
 std::string cgroup_type(const Context &context, const std::string &group)
@@ -126,6 +134,19 @@ tl::unexpected<Error> ended(const Guest &guest)
 	return fail(Status::failed, name_guest(guest.pid, guest.name), "ended meanwhile");
 }
 
+Result<void> note_thread(const Context &context, const Task &task, const std::string &origin,
+			 GuestRecord &record)
+{
+	auto policy = context.tasks.get(task.tid);
+	if (!policy && policy.error().sys_errno == ESRCH)
+		return {};
+	if (!policy)
+		return tl::unexpected(policy.error());
+	auto cgroup = origin.empty() || task.kernel_thread ? task.cgroup : origin;
+	record.threads.push_back({task.tid, task.started, task.kernel_thread, cgroup, *policy, task.allowed});
+	return {};
+}
+
 Result<GuestRecord> record_of(const Context &context, const Guest &guest, const GuestName &named,
 			      const Home &home, const Asked &what)
 {
@@ -149,20 +170,10 @@ Result<GuestRecord> record_of(const Context &context, const Guest &guest, const 
 		if (what.cpus)
 			record.cpus = former_cpus(*dir);
 	}
-	// With "keep" only the CPUs are ours.
-	for (const auto &[of, rule] : what.profile)
-		record.given.push_back({rule.policy.value_or(guest.main().policy), rule.cpus});
-	for (const auto &thread : guest.threads) {
-		const auto &task = thread.task;
-		auto policy = context.tasks.get(task.tid);
-		if (!policy && policy.error().sys_errno == ESRCH)
-			continue;
-		if (!policy)
-			return tl::unexpected(policy.error());
-		auto cgroup = home.origin.empty() || task.kernel_thread ? task.cgroup : home.origin;
-		record.threads.push_back({task.tid, task.started, task.kernel_thread, cgroup, *policy,
-					  task.allowed});
-	}
+	record.profile = what.profile;
+	for (const auto &thread : guest.threads)
+		if (auto done = note_thread(context, thread.task, home.origin, record); !done)
+			return tl::unexpected(done.error());
 	return record;
 }
 
@@ -218,6 +229,30 @@ Result<bool> arrange(const Context &context, Changes &changes, const std::string
 
 // Until a round finds nothing to do: a thread that was made meanwhile has come in
 // one not yet arranged.
+Result<bool> arrange_all(const Context &context, Changes &changes, const Guest &guest,
+			 const GuestName &named, const std::string &group, const GuestProfile &profile)
+{
+	for (int round = 0; round < kRounds; round++) {
+		auto now = read_guest(context.roots, guest.pid, named.threads);
+		if (!now || now->started != guest.started)
+			return ended(guest);
+		bool changed = false;
+		for (const auto &thread : now->threads) {
+			auto rule = profile.find(thread.is);
+			if (rule == profile.end())
+				continue;
+			auto done = arrange(context, changes, group, thread, rule->second);
+			if (!done)
+				return tl::unexpected(done.error());
+			changed = changed || *done;
+		}
+		if (!changed || changes.dry_run())
+			return changed || round > 0;
+	}
+	return fail(Status::failed, name_guest(guest.pid, guest.name),
+		    "its threads multiply faster than their policy can be set");
+}
+
 Result<void> move_in(const Context &context, Changes &changes, const Guest &guest,
 		     const GuestName &named, const Home &home, const GuestProfile &profile)
 {
@@ -231,25 +266,7 @@ Result<void> move_in(const Context &context, Changes &changes, const Guest &gues
 			return tl::unexpected(explain_task(context, home.group, error));
 		}
 	}
-	for (int round = 0; round < kRounds; round++) {
-		auto now = read_guest(context.roots, guest.pid, named.threads);
-		if (!now || now->started != guest.started)
-			return ended(guest);
-		bool changed = false;
-		for (const auto &thread : now->threads) {
-			auto rule = profile.find(thread.is);
-			if (rule == profile.end())
-				continue;
-			auto done = arrange(context, changes, home.group, thread, rule->second);
-			if (!done)
-				return tl::unexpected(done.error());
-			changed = changed || *done;
-		}
-		if (!changed || changes.dry_run())
-			return {};
-	}
-	return fail(Status::failed, name_guest(guest.pid, guest.name),
-		    "its threads multiply faster than their policy can be set");
+	return arrange_all(context, changes, guest, named, home.group, profile).map([](bool) {});
 }
 
 class PutBack {
@@ -296,9 +313,9 @@ std::optional<ThreadState> PutBack::former(const Task &task) const
 		return std::nullopt;
 	// The policy may be put back by now, and the CPUs not.
 	bool policy = task.policy == main_->policy, cpus = false;
-	for (const auto &given : record_.given) {
-		policy = policy || task.policy == given.policy;
-		cpus = cpus || task.allowed == given.cpus;
+	for (const auto &[of, rule] : record_.profile) {
+		policy = policy || task.policy == rule.policy;
+		cpus = cpus || task.allowed == rule.cpus;
 	}
 	if (!policy)
 		return std::nullopt;
@@ -439,13 +456,6 @@ Json guest_json(const Context &context, const Tree &tree, const Guest &guest,
 	return out;
 }
 
-Result<void> check_running(const Context &context)
-{
-	if (!context.roots.running && !context.options.dry_run)
-		return bad_input("--root", "guests of another tree can only be looked at");
-	return {};
-}
-
 // What attach and run share. The group is made unless it is there. What the guest is has
 // been read with the records held, or another could have changed it; none: a dry run.
 Result<void> attach_guest(const Context &context, const Tree &tree, const GuestName &named,
@@ -546,6 +556,56 @@ Result<int> report_attached(const Context &context, const Guest &before, const G
 }
 
 } // namespace
+
+Result<void> arrange_new_threads(const Context &context, Changes &changes, const GuestRecords *records,
+				 const GuestRecord &record)
+{
+	GuestName named{record.pid, {}, {}, {}};
+	auto guest = look_at(context, named);
+	if (!guest)
+		return tl::unexpected(guest.error());
+	auto tree = read_tree(context.roots);
+	if (!tree)
+		return tl::unexpected(tree.error());
+	// Who has moved it has decided so.
+	auto at = tree->find(guest->main().cgroup), home = tree->find(record.group);
+	if (!at || !home || !tree->is_inside(*at, *home))
+		return fail(Status::failed, name_guest(record.pid, record.name),
+			    "is not in " + record.group + " any more");
+	// What is moved is put back by the record.
+	auto with = record;
+	for (const auto &thread : guest->threads)
+		if (thread.task.kernel_thread && !record.find(thread.task))
+			if (auto done = note_thread(context, thread.task, {}, with); !done)
+				return tl::unexpected(done.error());
+	if (records && with.threads.size() != record.threads.size())
+		if (auto done = records->write(record.pid, with); !done)
+			return tl::unexpected(done.error());
+	auto done = arrange_all(context, changes, *guest, named, record.group, record.profile);
+	changes.keep();
+	if (records && done && *done)
+		report_attached(context, *guest, named);
+	return done.map([](bool) {});
+}
+
+Result<void> put_guest_back(const Context &context, Changes &changes, const GuestRecords *records,
+			    const GuestRecord &record)
+{
+	PutBack back(context, changes, record);
+	back.threads();
+	back.group();
+	back.cpus();
+	changes.keep();
+	if (!records)
+		return {};
+	auto failures = back.failures();
+	for (const auto &failure : failures)
+		say("not put back", failure);
+	if (!failures.empty())
+		return fail(Status::failed, name_guest(record.pid, record.name),
+			    "is not as it was; once that is mended, detach it again");
+	return records->remove(record.pid);
+}
 
 Result<int> vm_attach(const Context &context)
 {
@@ -684,28 +744,18 @@ Result<int> vm_detach(const Context &context)
 		return fail(Status::failed, fmt::format("pid {}", named->pid), "is not attached");
 
 	Changes changes(context.roots, context.groups, context.tasks, options.dry_run);
-	PutBack back(context, changes, **record);
-	back.threads();
-	back.group();
-	back.cpus();
+	if (auto done = put_guest_back(context, changes, records ? &*records : nullptr, **record); !done)
+		return tl::unexpected(done.error());
 	if (options.dry_run)
 		return print_steps(changes.steps(), options.json);
-	changes.keep();
-	auto failures = back.failures();
-	for (const auto &failure : failures)
-		say("not put back", failure);
-	auto name = name_guest((*record)->pid, (*record)->name);
-	if (!failures.empty())
-		return fail(Status::failed, name, "is not as it was; once that is mended, detach it again");
-	if (auto done = records->remove(named->pid); !done)
-		return tl::unexpected(done.error());
 	if (options.json) {
 		auto out = answer();
 		out["pid"] = (*record)->pid;
 		out["detached"] = (*record)->group;
 		print(out);
 	} else {
-		print(fmt::format("{}: detached from {}", name, (*record)->group));
+		print(fmt::format("{}: detached from {}", name_guest((*record)->pid, (*record)->name),
+				  (*record)->group));
 	}
 	return 0;
 }
