@@ -11,7 +11,7 @@ _dlgroup_groups()
 
 _dlgroup()
 {
-	local verbs='set show list rm run attach detach vm irq net features doctor check design fit simulate gen'
+	local verbs='set show list save apply rm run attach detach vm irq net features doctor check design fit simulate gen'
 	local vm_verbs='attach detach show list run watch'
 	local irq_verbs='list attach detach' # and of net
 	local global='--help --version --json --root --cgroup-root'
@@ -45,7 +45,7 @@ _dlgroup()
 	set) options+=" $reservation $policy --plan --dry-run" ;;
 	run) options+=" $reservation $policy --name --dry-run" ;;
 	attach) options+=" $policy --dry-run" ;;
-	detach | rm) options+=' --dry-run' ;;
+	apply | detach | rm) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
 	'vm attach' | 'vm run') options+=" $reservation --profile --dry-run" ;;
 	'vm detach' | 'vm watch' | 'irq detach' | 'net detach') options+=' --dry-run' ;;
@@ -124,7 +124,7 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W "$(pgrep -d ' ' '^qemu-' 2>/dev/null)" -- "$cur")
 	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")
-	elif [[ " check design simulate " == *" $verb "* ]]; then
+	elif [[ " save apply check design simulate " == *" $verb "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 	elif [[ $verb == attach || $verb == detach ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(cd /proc && echo [0-9]*)" -- "$cur")

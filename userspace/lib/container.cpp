@@ -59,6 +59,31 @@ Result<std::string> output_of(std::vector<std::string> command, const std::strin
 
 } // namespace
 
+std::string maker_of(const std::string &group)
+{
+	std::string above;
+	for (std::size_t at = 0; at != group.npos && at < group.size();) {
+		auto end = group.find('/', at + 1);
+		auto name = group.substr(at + 1, end == group.npos ? end : end - at - 1);
+		if (name.starts_with("docker-") || above == "docker")
+			return "docker";
+		if (name.starts_with("libpod-") || above == "libpod_parent")
+			return "podman";
+		if (name.starts_with("lxc.payload.") || name.starts_with("lxc.monitor."))
+			return "LXC";
+		if (name.starts_with("cri-containerd-"))
+			return "containerd";
+		// What run and vm attach make goes with the command and the guest.
+		if (name.starts_with("dlgroup."))
+			return "dlgroup";
+		if (name.ends_with(".scope") || name.ends_with(".service"))
+			return "systemd";
+		above = name;
+		at = end;
+	}
+	return "";
+}
+
 Result<pid_t> container_pid(const std::string &name)
 {
 	auto object = "container " + name;

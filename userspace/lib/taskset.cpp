@@ -5,7 +5,6 @@
 #include <array>
 #include <cctype>
 #include <cstring>
-#include <iterator>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -16,6 +15,7 @@
 
 #include <dlgroup/fs.h>
 
+#include "json.h"
 #include "toml.h"
 
 namespace dlgroup {
@@ -42,38 +42,20 @@ constexpr std::array<Field, 5> kFields{{
 }};
 constexpr std::size_t kPlainFields = 3;
 
-class Source {
-public:
-	Source(std::string_view text, const std::string &name) : text_(text), name_(name) {}
-
-	std::string_view text() const { return text_; }
-	// Lines and columns, in bytes, are found from the offset when they are needed.
-	tl::unexpected<Error> refuse(std::size_t offset, std::string reason) const
-	{
-		auto before = text_.substr(0, offset);
-		auto line = std::count(before.begin(), before.end(), '\n') + 1;
-		auto start = before.rfind('\n');
-		auto column = start == before.npos ? offset + 1 : offset - start;
-		return bad_input(fmt::format("{}:{}:{}", name_, line, column), printable(std::move(reason)));
-	}
-	Result<nanoseconds> time(std::size_t offset, std::string_view word, const Field &field) const
-	{
-		constexpr std::size_t kShown = 40;
-		auto time = parse_duration(word);
-		if (!time)
-			return refuse(offset, fmt::format("'{}': {}; expected the {}, a time such as 5ms",
-							  word.substr(0, kShown),
-							  time.error().reason, field.name));
-		if (time->count() == 0 && !field.may_be_zero)
-			return refuse(offset, fmt::format("the {} is 0; expected a longer time",
-							  field.name));
-		return *time;
-	}
-
-private:
-	std::string_view text_;
-	std::string name_;
-};
+Result<nanoseconds> read_time(const Source &source, std::size_t offset, std::string_view word,
+			      const Field &field)
+{
+	constexpr std::size_t kShown = 40;
+	auto time = parse_duration(word);
+	if (!time)
+		return source.refuse(offset, fmt::format("'{}': {}; expected the {}, a time such as 5ms",
+							 word.substr(0, kShown),
+							 time.error().reason, field.name));
+	if (time->count() == 0 && !field.may_be_zero)
+		return source.refuse(offset, fmt::format("the {} is 0; expected a longer time",
+							 field.name));
+	return *time;
+}
 
 Result<TaskSet> parse_lines(const Source &source)
 {
@@ -97,7 +79,7 @@ Result<TaskSet> parse_lines(const Source &source)
 				return source.refuse(at, fmt::format("the line ends; expected the {}, "
 								     "as in: runtime deadline period",
 								     field.name));
-			auto time = source.time(at, line.substr(at, stop - at), field);
+			auto time = read_time(source, at, line.substr(at, stop - at), field);
 			if (!time)
 				return tl::unexpected(time.error());
 			task.*field.value = *time;
@@ -183,32 +165,6 @@ Result<TaskSet> ranked(const Source &source, TaskSet set, std::size_t with_prior
 		set[i].rank = with_priority ? ranks[set[i].rank] : static_cast<unsigned>(i);
 	return set;
 }
-
-// Counts what the parser has read: it tells no position of its own but for
-// errors of syntax.
-class Reading {
-public:
-	using iterator_category = std::input_iterator_tag;
-	using value_type = char;
-	using difference_type = std::ptrdiff_t;
-	using pointer = const char *;
-	using reference = const char &;
-
-	Reading(const char *at, std::size_t &count) : at_(at), count_(&count) {}
-	reference operator*() const { return *at_; }
-	Reading &operator++()
-	{
-		++at_;
-		++*count_;
-		return *this;
-	}
-	bool operator==(const Reading &other) const { return at_ == other.at_; }
-	bool operator!=(const Reading &other) const { return at_ != other.at_; }
-
-private:
-	const char *at_;
-	std::size_t *count_;
-};
 
 // Takes the one form there is as it is read, so that a refusal knows its place.
 class JsonReader : public nlohmann::json_sax<nlohmann::json> {
@@ -327,10 +283,7 @@ public:
 	}
 	bool parse_error(std::size_t, const std::string &, const nlohmann::json::exception &error) override
 	{
-		// "[...] parse error at line 1, column 2: what it is"
-		std::string text = error.what();
-		auto colon = text.find(": ");
-		return refuse(read_ ? read_ - 1 : 0, colon == text.npos ? text : text.substr(colon + 2));
+		return refuse(read_ ? read_ - 1 : 0, what_is_wrong(error));
 	}
 
 private:
@@ -338,45 +291,14 @@ private:
 	bool take(std::string_view text)
 	{
 		const auto &field = *find_field(key_);
-		auto time = source_.time(token(), text, field);
+		auto time = read_time(source_, token(), text, field);
 		if (!time)
 			return refuse(time.error());
 		task_.*field.value = *time;
 		return true;
 	}
 
-	// Where the value just read begins. All of it has been read and, if it is a
-	// number, one byte behind it.
-	std::size_t token() const
-	{
-		auto text = source_.text();
-		auto is_word = [](char letter) {
-			return std::isalnum(static_cast<unsigned char>(letter)) ||
-			       std::strchr("+-.", letter);
-		};
-		auto at = read_;
-		if (number_ && at && !is_word(text[at - 1]))
-			at--;
-		if (!at)
-			return 0;
-		if (text[at - 1] == '"') {
-			for (at--; at; at--) {
-				auto quote = text.rfind('"', at - 1);
-				std::size_t escapes = 0;
-				while (escapes < quote && text[quote - 1 - escapes] == '\\')
-					escapes++;
-				at = quote + 1;
-				if (escapes % 2 == 0)
-					return quote;
-			}
-			return 0;
-		}
-		if (!is_word(text[at - 1]))
-			return at - 1;
-		while (at && is_word(text[at - 1]))
-			at--;
-		return at;
-	}
+	std::size_t token() const { return token_before(source_.text(), read_, number_); }
 
 	bool unexpected()
 	{
@@ -452,7 +374,7 @@ private:
 				time = node.value_exact<std::string>();
 			}
 			if (time) {
-				auto value = source_.time(place(node.source().begin), *time, *field);
+				auto value = read_time(source_, place(node.source().begin), *time, *field);
 				if (!value)
 					return tl::unexpected(value.error());
 				task.*field->value = *value;

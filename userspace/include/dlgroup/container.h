@@ -13,4 +13,8 @@ Result<pid_t> container_pid(const std::string &name);
 // The cgroup of an active unit, as systemctl(1) knows it.
 Result<std::string> unit_cgroup(const std::string &name);
 
+// Who has made a cgroup, or one above it, for a while, and makes it anew when it is
+// wanted again: "docker", "systemd" and so on; empty if nobody known has.
+std::string maker_of(const std::string &group);
+
 } // namespace dlgroup

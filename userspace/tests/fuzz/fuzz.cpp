@@ -97,8 +97,15 @@ bool taken(const Result<T> &result)
 
 [[maybe_unused]] void fuzz_plan(const std::string &text)
 {
-	if (auto plan = parse_plan(text, "f"); taken(plan))
-		REQUIRE(!plan->empty());
+	auto plan = parse_plan(text, "f");
+	if (!taken(plan)) {
+		REQUIRE(plan.error().object.starts_with("f"));
+		return;
+	}
+	auto written = plan_text(*plan);
+	REQUIRE(written.has_value());
+	auto again = parse_plan(*written, "f");
+	REQUIRE(again.has_value() && *plan_text(*again) == *written);
 }
 
 [[maybe_unused]] void fuzz_policy(const std::string &text)

@@ -387,6 +387,19 @@ Result<void> reserve(const Context &context, Changes &changes, const std::string
 
 } // namespace
 
+std::string name_input(const std::string &file)
+{
+	return file == "-" ? "standard input" : file;
+}
+
+Result<Plan> read_plan(const std::string &file)
+{
+	auto text = read_input(file);
+	if (!text)
+		return tl::unexpected(text.error());
+	return parse_plan(*text, name_input(file));
+}
+
 std::string former_cpus(const Dir &group)
 {
 	auto cpus = trimmed(group.read("cpuset.cpus").value_or(""));
@@ -396,13 +409,19 @@ std::string former_cpus(const Dir &group)
 	return cpus;
 }
 
+Result<void> make_group(Changes &changes, const Tree &tree, const std::string &group, bool cpuset)
+{
+	auto done = enable_controllers(tree, changes, group, cpuset);
+	if (done && !tree.find(group))
+		done = changes.create(group);
+	return done;
+}
+
 Result<void> set_up(const Context &context, Changes &changes, const Tree &tree,
 		    const std::string &group, const Request &request,
 		    const std::optional<CpuSet> &cpus)
 {
-	auto done = enable_controllers(tree, changes, group, cpus.has_value());
-	if (done && !tree.find(group))
-		done = changes.create(group);
+	auto done = make_group(changes, tree, group, cpus.has_value());
 	if (done)
 		done = reserve(context, changes, group, request, cpus);
 	return done;

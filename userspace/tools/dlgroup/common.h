@@ -11,6 +11,7 @@
 
 #include <dlgroup/admission.h>
 #include <dlgroup/changes.h>
+#include <dlgroup/plan.h>
 #include <dlgroup/taskset.h>
 
 namespace dlgroup::tool {
@@ -105,6 +106,8 @@ tl::unexpected<Error> roll_back(Changes &changes, Error error);
 
 // What cpuset.cpus can be put back to.
 std::string former_cpus(const Dir &group);
+// A group, whose parent is there, with the controllers that it needs.
+Result<void> make_group(Changes &changes, const Tree &tree, const std::string &group, bool cpuset);
 // A group, made unless it is there, and its reservation.
 Result<void> set_up(const Context &context, Changes &changes, const Tree &tree,
 		    const std::string &group, const Request &request,
@@ -119,10 +122,21 @@ Error explain_attach(const Context &context, const std::string &group, const std
 // That a reservation has no effect is said.
 void say_if_nothing_served(const Context &context, const std::string &group);
 
+using Plan = std::vector<Planned>;
+std::string name_input(const std::string &file);
+Result<Plan> read_plan(const std::string &file);
+// Targets become paths, each named once.
+Result<void> resolve_plan(const Context &context, Plan &plan);
+enum class Parents { needed, made };
+// All of it or nothing, and what there is then is told.
+Result<int> carry_out_plan(const Context &context, const Plan &plan, Parents parents);
+
 Result<int> set(const Context &context);
 Result<int> rm(const Context &context);
 Result<int> show(const Context &context);
 Result<int> list(const Context &context);
+Result<int> save(const Context &context);
+Result<int> apply(const Context &context);
 Result<int> run(const Context &context);
 Result<int> attach(const Context &context);
 Result<int> detach(const Context &context);

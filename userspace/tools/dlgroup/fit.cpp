@@ -8,7 +8,6 @@
 
 #include <dlgroup/facts.h>
 #include <dlgroup/placement.h>
-#include <dlgroup/plan.h>
 
 namespace dlgroup::tool {
 
@@ -24,15 +23,12 @@ Result<Planned> wanted(const Options &options)
 		one.request = *request;
 		one.designed_for = options.cpu_count;
 	} else {
-		auto text = read_input(options.plan);
-		if (!text)
-			return tl::unexpected(text.error());
-		auto name = options.plan == "-" ? "standard input" : options.plan;
-		auto plan = parse_plan(*text, name);
+		auto plan = read_plan(options.plan);
 		if (!plan)
 			return tl::unexpected(plan.error());
-		if (plan->size() > 1)
-			return bad_input(name, "has several reservations; expected one");
+		auto name = name_input(options.plan);
+		if (plan->size() != 1)
+			return bad_input(name, fmt::format("has {} reservations; expected one", plan->size()));
 		one = plan->front();
 		if (one.cpus)
 			return bad_input(name, "says itself on which CPUs");

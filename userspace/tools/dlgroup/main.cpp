@@ -157,6 +157,13 @@ CommandLine::CommandLine()
 	auto *list_verb = verb("list", "list the reservations", list);
 	list_verb->add_flag("--headroom", options_.headroom, "and what is free on each CPU");
 
+	auto *save_verb = verb("save", "write all reservations to a file", save);
+	save_verb->add_option("FILE", options_.file, "what apply takes; - is standard output")->required();
+
+	auto *apply_verb = verb("apply", "make the reservations of a file, all or none", apply);
+	apply_verb->add_option("FILE", options_.file, "what save wrote; - is standard input")->required();
+	add_dry_run(apply_verb);
+
 	auto *rm_verb = verb("rm", "remove an empty cgroup", rm);
 	add_target(rm_verb);
 	add_dry_run(rm_verb);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // set and rm
 #include <algorithm>
+#include <cerrno>
 #include <set>
 
 #include <fmt/format.h>
@@ -8,13 +9,10 @@
 #include "common.h"
 
 #include <dlgroup/diagnosis.h>
-#include <dlgroup/plan.h>
 
 namespace dlgroup::tool {
 
 namespace {
-
-using Plan = std::vector<Planned>;
 
 Result<Plan> plan_of_options(const Options &options)
 {
@@ -23,18 +21,20 @@ Result<Plan> plan_of_options(const Options &options)
 	auto request = requested(options);
 	if (!request)
 		return tl::unexpected(request.error());
-	return Plan{{options.target, *request, {}, {}, {}}};
+	Planned one;
+	one.group = options.target;
+	one.request = *request;
+	return Plan{one};
 }
 
 Result<Plan> plan_of_file(const Options &options)
 {
-	auto text = read_input(options.plan);
-	if (!text)
-		return tl::unexpected(text.error());
-	auto name = options.plan == "-" ? "standard input" : options.plan;
-	auto plan = parse_plan(*text, name);
+	auto plan = read_plan(options.plan);
 	if (!plan)
 		return plan;
+	auto name = name_input(options.plan);
+	if (plan->empty())
+		return bad_input(name, "has no reservations");
 	auto &first = plan->front();
 	if (options.target.empty()) {
 		if (!options.cpus.empty() || requested_policy(options))
@@ -59,26 +59,18 @@ Result<Plan> make_plan(const Context &context)
 	auto plan = options.plan.empty() ? plan_of_options(options) : plan_of_file(options);
 	if (!plan)
 		return plan;
-	std::set<std::string> known;
 	for (auto &one : *plan) {
 		if (auto policy = requested_policy(options))
 			one.policy = policy;
-		if (one.policy && !one.request.is_max && one.request.runtime.count() == 0)
-			return bad_input(one.group, "runtime 0 forbids FIFO/RR, and it is to have a "
-						    "FIFO or RR policy");
 		if (!options.cpus.empty()) {
 			auto cpus = parse_cpus(options.cpus);
 			if (!cpus)
 				return tl::unexpected(cpus.error());
 			one.cpus = *cpus;
 		}
-		auto group = resolve(context, one.group);
-		if (!group)
-			return tl::unexpected(group.error());
-		one.group = *group;
-		if (!known.insert(one.group).second)
-			return bad_input(one.group, "planned twice");
 	}
+	if (auto done = resolve_plan(context, *plan); !done)
+		return tl::unexpected(done.error());
 	return plan;
 }
 
@@ -116,20 +108,105 @@ void imagine(Tree &tree, const Planned &one)
 	tree.groups.push_back(made);
 }
 
+// The tree after a change, or as it would be.
+Result<void> look_again(const Context &context, const Changes &changes, Tree &tree, const Planned &one)
+{
+	if (changes.dry_run()) {
+		imagine(tree, one);
+		return {};
+	}
+	auto now = read_tree(context.roots);
+	if (!now)
+		return tl::unexpected(now.error());
+	tree = std::move(*now);
+	return {};
+}
+
+Result<void> make_parents(const Context &context, Changes &changes, Tree &tree, const Planned &one)
+{
+	auto parent = parent_of(one.group);
+	if (tree.find(parent))
+		return {};
+	Planned above;
+	above.group = parent;
+	above.cpus = one.cpus; // the controllers that it needs are the same
+	auto done = make_parents(context, changes, tree, above);
+	if (done)
+		done = make_group(changes, tree, parent, one.cpus.has_value());
+	if (done)
+		done = look_again(context, changes, tree, above);
+	return done;
+}
+
+// What a file says that a kernel can be without; nothing if it is, and not `needed`.
+Result<std::optional<std::string>> read_extra(const Context &context, const Changes &changes,
+					      const std::string &group, const std::string &file, bool needed)
+{
+	auto dir = Dir::open(directory_of(context.roots, group));
+	if (!dir && changes.dry_run())
+		return ""; // it would be new
+	auto text = dir ? dir->read(file) : tl::unexpected(dir.error());
+	if (text)
+		return trimmed(*text);
+	if (text.error().sys_errno != ENOENT)
+		return tl::unexpected(text.error());
+	if (needed)
+		return fail(Status::unsupported, group, "has no " + file + " in this kernel (dlgroup features)");
+	return std::nullopt;
+}
+
+Result<void> set_flag(const Context &context, Changes &changes, const std::string &group,
+		      const std::string &flag, bool on)
+{
+	auto file = "cpu.rt." + flag;
+	auto was = read_extra(context, changes, group, file, on);
+	if (!was)
+		return tl::unexpected(was.error());
+	if (!*was || (**was == "1") == on)
+		return {};
+	return changes.write(group, file, on ? "1" : "0", on ? "0" : "1");
+}
+
+Result<void> set_by_cpu(const Context &context, Changes &changes, const std::string &group,
+			const std::vector<std::string> &wanted)
+{
+	const char *file = "cpu.rt.cpus";
+	auto was = read_extra(context, changes, group, file, !wanted.empty());
+	if (!was)
+		return tl::unexpected(was.error());
+	if (!*was || lines(**was) == wanted)
+		return {};
+	Result<void> done;
+	if (!(*was)->empty())
+		done = changes.write(group, file, "max", **was);
+	for (const auto &line : wanted)
+		if (done)
+			done = changes.write(group, file, line, line.substr(0, line.find(' ')) + " max");
+	return done;
+}
+
+Result<void> set_extras(const Context &context, Changes &changes, const Planned &one)
+{
+	Result<void> done;
+	if (one.by_cpu)
+		done = set_by_cpu(context, changes, one.group, *one.by_cpu);
+	for (const std::string flag : kFlags)
+		if (done && one.flags)
+			done = set_flag(context, changes, one.group, flag, one.flags->count(flag));
+	return done;
+}
+
 Result<void> carry_out(const Context &context, Changes &changes, Tree &tree, const Planned &one)
 {
 	if (!tree.find(one.group) && !tree.find(parent_of(one.group)))
 		return bad_input(one.group, "its parent does not exist");
-	if (auto done = set_up(context, changes, tree, one.group, one.request, one.cpus); !done)
+	auto done = set_up(context, changes, tree, one.group, one.request, one.cpus);
+	if (done)
+		done = set_extras(context, changes, one);
+	if (done)
+		done = look_again(context, changes, tree, one);
+	if (!done)
 		return done;
-	if (changes.dry_run()) {
-		imagine(tree, one);
-	} else {
-		auto now = read_tree(context.roots);
-		if (!now)
-			return tl::unexpected(now.error());
-		tree = std::move(*now);
-	}
 	if (!one.policy)
 		return {};
 	std::vector<std::string> sharing;
@@ -149,54 +226,84 @@ Result<void> check_made(const Tree &tree, const Plan &plan)
 
 } // namespace
 
-Result<int> set(const Context &context)
+Result<void> resolve_plan(const Context &context, Plan &plan)
+{
+	std::set<std::string> known;
+	for (auto &one : plan) {
+		if (one.policy && !one.request.is_max && one.request.runtime.count() == 0)
+			return bad_input(one.group, "runtime 0 forbids FIFO/RR, and it is to have a "
+						    "FIFO or RR policy");
+		auto group = resolve(context, one.group);
+		if (!group)
+			return tl::unexpected(group.error());
+		one.group = *group;
+		if (!known.insert(one.group).second)
+			return bad_input(one.group, "planned twice");
+	}
+	return {};
+}
+
+Result<int> carry_out_plan(const Context &context, const Plan &plan, Parents parents)
 {
 	const auto &options = context.options;
-	auto plan = make_plan(context);
-	if (!plan)
-		return tl::unexpected(plan.error());
 	auto tree = read_tree(context.roots);
 	if (!tree)
 		return tl::unexpected(tree.error());
-	auto ordered = *plan;
+	auto ordered = plan;
 	order(*tree, ordered);
 
 	Changes changes(context.roots, context.groups, context.tasks, options.dry_run);
-	for (const auto &one : ordered)
-		if (auto done = carry_out(context, changes, *tree, one); !done)
+	for (const auto &one : ordered) {
+		Result<void> done;
+		if (parents == Parents::made)
+			done = make_parents(context, changes, *tree, one);
+		if (done)
+			done = carry_out(context, changes, *tree, one);
+		if (!done)
 			return roll_back(changes, done.error());
+	}
 	if (options.dry_run)
 		return print_steps(changes.steps(), options.json);
 	changes.keep();
 
-	if (auto made = check_made(*tree, *plan); !made)
+	if (auto made = check_made(*tree, plan); !made)
 		return tl::unexpected(made.error());
 	auto out = answer();
-	if (!options.plan.empty())
+	bool single = options.plan.empty() && options.file.empty();
+	if (!single)
 		out["groups"] = Json::array();
-	for (const auto &one : *plan) {
+	for (const auto &one : plan) {
 		auto index = *tree->find(one.group);
 		if (!options.json)
 			print(one.group + ": " + summary(*tree, index));
-		else if (options.plan.empty())
+		else if (single)
 			out.update(describe(context, *tree, index));
 		else
 			out["groups"].push_back(describe(context, *tree, index));
 	}
 	if (options.json)
 		print(out);
-	for (const auto &one : *plan) {
+	for (const auto &one : plan) {
 		auto index = *tree->find(one.group);
 		const auto &cpus = tree->groups[index].cpus;
 		if (one.designed_for && cpus.size() > *one.designed_for)
 			say(one.group, fmt::format("designed for {} of its {}: on all nothing is "
 						   "proved (--cpus)", *one.designed_for,
 						   name_cpus(cpus)));
-		if (auto sentence = nothing_served(*tree, index,
-						   tasks_sharing(context.roots, *tree, index)))
+		// Who comes after a boot comes later.
+		if (auto sentence = nothing_served(*tree, index, tasks_sharing(context.roots, *tree, index));
+		    sentence && parents == Parents::needed)
 			say(one.group, *sentence);
 	}
 	return 0;
+}
+
+Result<int> set(const Context &context)
+{
+	auto plan = make_plan(context);
+	if (!plan)
+		return tl::unexpected(plan.error());
+	return carry_out_plan(context, *plan, Parents::needed);
 }
 
 Result<int> rm(const Context &context)
