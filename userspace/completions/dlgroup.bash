@@ -11,8 +11,8 @@ _dlgroup_groups()
 
 _dlgroup()
 {
-	local verbs='set show list save apply rm run attach detach vm irq net features doctor check design fit simulate gen'
-	local vm_verbs='attach detach show list run watch'
+	local verbs='set show list save apply rm run attach detach vm irq net container features doctor check design fit simulate gen'
+	local vm_verbs='attach detach show list run watch' container_verbs='setup unset'
 	local irq_verbs='list attach detach' # and of net
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
@@ -38,6 +38,8 @@ _dlgroup()
 			verb="vm $word"
 		elif [[ ($verb == irq || $verb == net) && " $irq_verbs " == *" $word "* ]]; then
 			verb+=" $word"
+		elif [[ $verb == container && " $container_verbs " == *" $word "* ]]; then
+			verb="container $word"
 		fi
 	done
 
@@ -45,7 +47,7 @@ _dlgroup()
 	set) options+=" $reservation $policy --plan --dry-run" ;;
 	run) options+=" $reservation $policy --name --dry-run" ;;
 	attach) options+=" $policy --dry-run" ;;
-	apply | detach | rm) options+=' --dry-run' ;;
+	apply | detach | rm | 'container '*) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
 	'vm attach' | 'vm run') options+=" $reservation --profile --dry-run" ;;
 	'vm detach' | 'vm watch' | 'irq detach' | 'net detach') options+=' --dry-run' ;;
@@ -120,6 +122,10 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W "$(cd /proc/irq 2>/dev/null && echo [0-9]*)" -- "$cur")
 	elif [[ $verb == 'net attach' || $verb == 'net detach' ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(cd /sys/class/net 2>/dev/null && echo *)" -- "$cur")
+	elif [ "$verb" = container ]; then
+		mapfile -t COMPREPLY < <(compgen -W "$container_verbs" -- "$cur")
+	elif [[ $verb == 'container '* && $prev == "${verb#container }" ]]; then
+		mapfile -t COMPREPLY < <(compgen -W 'docker podman containerd lxc' -- "$cur")
 	elif [[ $verb == 'vm '* && $prev == "${verb#vm }" && " attach detach show " == *" $prev "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(pgrep -d ' ' '^qemu-' 2>/dev/null)" -- "$cur")
 	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then

@@ -289,6 +289,10 @@ TEST_F(Cli, BadInput)
 		     {"set /a --runtime 5ms --plan x", 2, "--runtime excludes --plan"},
 		     {"set --plan /nowhere", 2, "/nowhere: cannot be read"},
 		     {"set --plan -", 2, "standard input:1:1: not JSON"},
+		     {"container setup", 2, "usage: ENGINE is required"},
+		     {"container setup crio", 2, "usage: ENGINE: crio not in {docker,podman,containerd,lxc}"},
+		     {"container unset docker podman", 2, "usage: "},
+		     {"container setup docker", 2, "/etc/dlgroup/policy.toml: has no class"},
 		     {"save", 2, "usage: FILE is required"},
 		     {"apply", 2, "usage: FILE is required"},
 		     {"apply /nowhere", 2, "/nowhere: cannot be read"},
@@ -813,6 +817,51 @@ TEST_F(Cli, SaveWritesAllOrNothing)
 	EXPECT_EQ(ran.err, "dlgroup: /dev/null: cannot be written: not a regular file\n");
 }
 
+TEST_F(Cli, ContainerSetupAndUnset)
+{
+	made_.write("usr/sbin/dlgroup-runtime", "");
+	made_.write("etc/dlgroup/policy.toml", "[class.control]\nmax_runtime = '5ms'\nperiods = ['5ms', '100ms']\n"
+					       "count = 1\ntotal_percent = 100\nreservation = '5ms/20ms rr:3'\n");
+	made_.write("etc/docker/daemon.json", "{\n    \"debug\": true\n}\n");
+	auto ran = dlgroup("container setup docker --dry-run");
+	EXPECT_EQ(ran.status, 0) << ran.err;
+	const char *diff = R"(--- ROOT/etc/docker/daemon.json
++++ ROOT/etc/docker/daemon.json
+@@ -1,3 +1,6 @@
+ {
++    "runtimes": {
++        "dlgroup-control": { "path": "/usr/sbin/dlgroup-control" }
++    },
+     "debug": true
+ }
+)";
+	EXPECT_EQ(plain(ran.out), std::string("ln -s dlgroup-runtime ROOT/usr/sbin/dlgroup-control\n") + diff +
+					  "docker: systemctl reload docker makes it known\n");
+	EXPECT_FALSE(std::filesystem::exists(std::filesystem::symlink_status(made_.path("usr/sbin/dlgroup-control"))));
+	EXPECT_EQ(plain(dlgroup("container setup docker").out),
+		  "ROOT/usr/sbin/dlgroup-control: made, a link to dlgroup-runtime\nROOT/etc/docker/daemon.json: changed\n"
+		  "docker: systemctl reload docker makes it known\n");
+	EXPECT_EQ(dlgroup("container setup docker").out, "docker: nothing to change\n");
+	auto json = nlohmann::json::parse(dlgroup("container unset docker --json").out);
+	EXPECT_EQ(json["engine"], "docker");
+	EXPECT_EQ(json["files"][0]["action"], "changed");
+	EXPECT_EQ(json["then"], "systemctl restart docker");
+	EXPECT_EQ(made_.read("etc/docker/daemon.json"), "{\n    \"debug\": true\n}\n");
+	EXPECT_EQ(plain(dlgroup("container setup lxc").out), "ROOT/etc/lxc/dlgroup-control.conf: written\n");
+	EXPECT_NE(made_.read("etc/lxc/dlgroup-control.conf").find(" dlgroup set pid:$LXC_PID 5ms/20ms --rr 3\n"),
+		  std::string::npos);
+	EXPECT_EQ(plain(dlgroup("container unset lxc").out), "ROOT/etc/lxc/dlgroup-control.conf: removed\n");
+	// What cannot be read stays as it is.
+	made_.write("etc/docker/daemon.json", "{\n  \"debug\": tru\n}\n");
+	for (const char *verb : {"setup", "unset"}) {
+		ran = dlgroup(std::string("container ") + verb + " docker");
+		EXPECT_EQ(ran.status, 2);
+		EXPECT_EQ(ran.out, "");
+		EXPECT_TRUE(plain(ran.err).starts_with("dlgroup: ROOT/etc/docker/daemon.json:2:15: not JSON: ")) << ran.err;
+	}
+	EXPECT_EQ(made_.read("etc/docker/daemon.json"), "{\n  \"debug\": tru\n}\n");
+}
+
 TEST_F(Cli, SetFromADesign)
 {
 	made_.write("tasks", "1ms 5ms 10ms\n2.5ms 20ms 20ms\n");
@@ -1143,11 +1192,12 @@ protected:
 TEST_F(InStep, HelpNamesEveryVerb)
 {
 	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "save", "apply", "rm", "run", "attach", "detach",
-				   "vm", "irq", "net", "features", "doctor", "check", "design", "fit", "gen", "simulate"}));
+				   "vm", "irq", "net", "container", "features", "doctor", "check", "design", "fit", "gen", "simulate"}));
 	EXPECT_EQ(inner_, (std::map<std::string, Options>{
 				  {"vm", {"attach", "detach", "show", "list", "run", "watch"}},
 				  {"irq", {"list", "attach", "detach"}},
-				  {"net", {"list", "attach", "detach"}}}));
+				  {"net", {"list", "attach", "detach"}},
+				  {"container", {"setup", "unset"}}}));
 	EXPECT_EQ(global_, (Options{"--help", "--version", "--json", "--root", "--cgroup-root"}));
 	EXPECT_EQ(own_["attach"], (Options{"--fifo", "--rr", "--dry-run"}));
 	EXPECT_EQ(shell(made_, DLGROUP_COMMAND " --version").status, 0);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <dlgroup/classes.h>
+#include <dlgroup/engine.h>
 #include <dlgroup/guest_profile.h>
 #include <dlgroup/oci.h>
 #include <dlgroup/plan.h>
@@ -134,6 +135,31 @@ bool taken(const Result<T> &result)
 		REQUIRE(granted->find("cpu.rt.max") != granted->npos);
 	if (auto cgroup = oci_cgroup(container->cgroups_path); taken(cgroup))
 		REQUIRE(cgroup->starts_with("/"));
+}
+
+// What is put in comes out again, and is put in once.
+void comes_and_goes(const std::string &text, Result<ConfigText> (*edit)(const ConfigText &, const std::string &,
+									 const Runtimes &))
+{
+	auto without = edit(text, "f", {});
+	auto with = edit(text, "f", {{"dlgroup-a", "/usr/sbin/dlgroup-a"}});
+	if (!taken(without) || !taken(with))
+		return;
+	REQUIRE((*with)->find("/usr/sbin/dlgroup-a") != std::string::npos);
+	auto again = edit(*with, "f", {{"dlgroup-a", "/usr/sbin/dlgroup-a"}});
+	REQUIRE(again.has_value() && *again == *with);
+	auto back = edit(*with, "f", {});
+	REQUIRE(back.has_value() && *back == *without);
+}
+
+[[maybe_unused]] void fuzz_docker(const std::string &text)
+{
+	comes_and_goes(text, docker_config);
+}
+
+[[maybe_unused]] void fuzz_containerd(const std::string &text)
+{
+	comes_and_goes(text, containerd_config);
 }
 
 } // namespace

@@ -95,6 +95,12 @@ Result<Roots> find_roots(const Options &options)
 	return roots;
 }
 
+std::filesystem::path disk_root(const Context &context)
+{
+	const auto &root = context.options.root;
+	return root.empty() ? std::filesystem::path("/") : std::filesystem::absolute(root);
+}
+
 void say(const std::string &object, const std::string &reason)
 {
 	std::fprintf(stderr, "dlgroup: %s: %s\n", object.c_str(), reason.c_str());

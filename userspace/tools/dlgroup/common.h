@@ -69,6 +69,8 @@ struct Context {
 };
 
 Result<Roots> find_roots(const Options &options);
+// Below it is what is no kernel's.
+std::filesystem::path disk_root(const Context &context);
 
 // A diagnostic on stderr: "dlgroup: object: reason".
 void say(const std::string &object, const std::string &reason);
@@ -152,6 +154,8 @@ Result<int> irq_detach(const Context &context);
 Result<int> net_list(const Context &context);
 Result<int> net_attach(const Context &context);
 Result<int> net_detach(const Context &context);
+Result<int> container_setup(const Context &context);
+Result<int> container_unset(const Context &context);
 Result<int> features(const Context &context);
 Result<int> doctor(const Context &context);
 Result<int> fit(const Context &context);

@@ -7,6 +7,8 @@
 
 #include "common.h"
 
+#include <dlgroup/engine.h>
+
 namespace dlgroup::tool {
 
 namespace {
@@ -115,6 +117,7 @@ private:
 	void add_vm_verbs();
 	void add_irq_verbs();
 	void add_net_verbs();
+	void add_container_verbs();
 	void add_dry_run(CLI::App *sub)
 	{
 		sub->add_flag("--dry-run", options_.dry_run,
@@ -193,6 +196,7 @@ CommandLine::CommandLine()
 	add_vm_verbs();
 	add_irq_verbs();
 	add_net_verbs();
+	add_container_verbs();
 
 	verb("features", "tell what the running kernel can do", features);
 
@@ -333,6 +337,22 @@ void CommandLine::add_net_verbs()
 	auto *detach_verb = verb("detach", "put interfaces and their threads back as they were", net_detach, net);
 	detach_verb->add_option("INTERFACE", options_.names, "names of interfaces")->required();
 	add_dry_run(detach_verb);
+}
+
+void CommandLine::add_container_verbs()
+{
+	auto *container = app_.add_subcommand("container", "let container engines know of the classes of the policy");
+	container->require_subcommand(1);
+	container->fallthrough();
+	auto add = [&](const char *name, const char *help, Verb function) {
+		auto *sub = verb(name, help, function, container);
+		sub->add_option("ENGINE", options_.target, "docker, podman, containerd or lxc")
+			->required()
+			->check(CLI::IsMember(std::vector<std::string>(kEngines.begin(), kEngines.end())));
+		add_dry_run(sub);
+	};
+	add("setup", "give an engine a runtime for each class", container_setup);
+	add("unset", "take away what setup gave it", container_unset);
 }
 
 std::optional<int> CommandLine::parse(std::vector<std::string> arguments)
