@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -58,6 +59,72 @@ Result<std::string> output_of(std::vector<std::string> command, const std::strin
 }
 
 } // namespace
+
+namespace {
+
+using Json = nlohmann::json;
+
+Json read_json(const std::filesystem::path &path)
+{
+	auto text = read_file(path);
+	return text ? Json::parse(*text, nullptr, false) : Json();
+}
+
+std::string docker_name(const std::filesystem::path &root, const std::string &id)
+{
+	auto json = read_json(root / "var/lib/docker/containers" / id / "config.v2.json");
+	if (!json.is_object() || !json.contains("Name") || !json["Name"].is_string())
+		return "";
+	auto name = json["Name"].get<std::string>();
+	return name.starts_with("/") ? name.substr(1) : name;
+}
+
+std::string podman_name(const std::filesystem::path &root, const std::string &id)
+{
+	auto storage = root / "var/lib/containers/storage";
+	for (const auto &driver : directories_in(storage)) { // overlay-containers, vfs-containers
+		auto json = driver.ends_with("-containers") ? read_json(storage / driver / "containers.json") : Json();
+		if (!json.is_array())
+			continue;
+		for (const auto &one : json)
+			if (one.is_object() && one.contains("id") && one["id"] == id && one.contains("names") &&
+			    one["names"].is_array() && !one["names"].empty() && one["names"][0].is_string())
+				return one["names"][0].get<std::string>();
+	}
+	return "";
+}
+
+// An id is 64 hexadecimal digits: nothing that leads out of a directory.
+bool is_id(const std::string &text)
+{
+	return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
+} // namespace
+
+std::optional<ContainerName> container_of(const std::filesystem::path &root, const std::string &group)
+{
+	constexpr std::size_t kShort = 12;
+	std::string above;
+	for (const auto &part : std::filesystem::path(group)) {
+		auto name = part.string();
+		auto parent = std::exchange(above, name);
+		if (name.starts_with("lxc.payload."))
+			return ContainerName{"lxc", printable(name.substr(std::strlen("lxc.payload.")))};
+		// With systemd: docker-ID.scope; without: /docker/ID, /libpod_parent/libpod-ID.
+		if (name.ends_with(".scope"))
+			name.erase(name.rfind('.'));
+		auto dash = name.find('-');
+		auto kind = dash == name.npos ? parent : name.substr(0, dash);
+		auto id = dash == name.npos ? name : name.substr(dash + 1);
+		if ((kind != "docker" && kind != "libpod") || !is_id(id))
+			continue;
+		auto found = kind == "docker" ? docker_name(root, id) : podman_name(root, id);
+		return ContainerName{kind == "docker" ? "docker" : "podman",
+				     found.empty() ? id.substr(0, kShort) : printable(found)};
+	}
+	return std::nullopt;
+}
 
 std::string maker_of(const std::string &group)
 {

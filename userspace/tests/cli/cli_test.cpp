@@ -195,6 +195,39 @@ CPU        CAP  FAIR SERVER   GROUPS  DEADLINE TASKS     FREE
 	EXPECT_EQ(json["headroom"][1]["free_ppb"], 900000000);
 }
 
+// By the cgroup and what the engines keep on disk; without that, by the beginning of the id.
+TEST_F(Cli, ListNamesContainers)
+{
+	auto id = [](char digit) { return std::string(64, digit); };
+	made_.add_group("/system.slice/docker-" + id('a') + ".scope", "1000 20000");
+	made_.write("var/lib/docker/containers/" + id('a') + "/config.v2.json", R"({"Name": "/web", "ID": "x"})");
+	made_.add_group("/docker/" + id('b'), "1000 20000");
+	made_.write("var/lib/docker/containers/" + id('b') + "/config.v2.json", "no JSON");
+	made_.add_group("/machine.slice/libpod-" + id('c') + ".scope/container", "1000 20000");
+	made_.write("var/lib/containers/storage/overlay-containers/containers.json",
+		    R"([5, {"id": "x"}, {"id": ")" + id('c') + R"(", "names": ["db"]}])");
+	made_.add_group("/lxc.payload.box", "1000 20000");
+	made_.add_group("/docker-" + id('.') + ".scope", "1000 20000"); // of nobody
+	std::map<std::string, std::string> told;
+	auto ran = dlgroup("list");
+	for (const auto &line : lines(ran.out)) {
+		auto all = words(line);
+		EXPECT_EQ(line, trimmed(line));
+		told[all[0]] = line.substr(line.find("CPU", line.find(" = ") + 8) + 3);
+	}
+	EXPECT_TRUE(told["GROUP"].ends_with(" CONTAINER")) << ran.out;
+	EXPECT_TRUE(told["/system.slice/docker-" + id('a') + ".scope"].ends_with(" docker web")) << ran.out;
+	EXPECT_TRUE(told["/docker/" + id('b')].ends_with(" docker bbbbbbbbbbbb")) << ran.out;
+	EXPECT_TRUE(told["/machine.slice/libpod-" + id('c') + ".scope/container"].ends_with(" podman db")) << ran.out;
+	EXPECT_TRUE(told["/lxc.payload.box"].ends_with(" lxc box")) << ran.out;
+	for (const std::string group : {"/a", "/docker-"})
+		EXPECT_EQ(words(told[group == "/a" ? group : group + id('.') + ".scope"]).size(), 1U) << ran.out;
+	EXPECT_NE(dlgroup("show /lxc.payload.box").out.find("  container    lxc box\n"), std::string::npos);
+	auto json = nlohmann::json::parse(dlgroup("list --json").out);
+	for (const auto &group : json["groups"])
+		EXPECT_EQ(group.contains("container"), group["group"] != "/a" && group["group"] != "/docker-" + id('.') + ".scope");
+}
+
 TEST_F(Cli, ListWithoutAny)
 {
 	made_.write("sys/fs/cgroup/a/cpu.rt.max", "max 100000\n");

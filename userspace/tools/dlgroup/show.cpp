@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // show and list
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 
 #include "common.h"
 
+#include <dlgroup/container.h>
 #include <dlgroup/diagnosis.h>
 #include <dlgroup/facts.h>
 
@@ -101,6 +103,8 @@ Json describe(const Context &context, const Tree &tree, std::size_t group)
 	auto source = tree.source_of(group);
 	Json out;
 	out["group"] = one.path;
+	if (auto container = container_of(disk_root(context), one.path))
+		out["container"] = {{"engine", container->engine}, {"name", container->name}};
 	out["reservation"] = to_json(one.rt_max);
 	out["source"] = source ? Json(tree.groups[*source].path) : Json();
 	out["cpus"] = to_json(one.cpus);
@@ -167,6 +171,8 @@ Result<int> show(const Context &context)
 		print(fmt::format("  {:<12} {}", name, value));
 	};
 	print(group.path);
+	if (auto container = container_of(disk_root(context), group.path))
+		row("container", container->engine + " " + container->name);
 	row("reservation", summary(*tree, *index));
 	for (const auto &one : read_effective(context, group.path))
 		row("own servers", format_rt_max(one.value) +
@@ -228,18 +234,23 @@ Result<int> list(const Context &context)
 	}
 
 	std::size_t width = 5;
-	for (auto i : numbered)
+	std::map<std::size_t, std::string> containers;
+	for (auto i : numbered) {
 		width = std::max(width, tree->groups[i].path.size());
+		if (auto container = container_of(disk_root(context), tree->groups[i].path))
+			containers[i] = container->engine + " " + container->name;
+	}
+	auto line = [&](const auto &...columns) {
+		print(trimmed(fmt::format("{:<{}}  {:<16} {:<8} {:<28} {:<14} {}", columns...)));
+	};
 	if (!numbered.empty())
-		print(fmt::format("{:<{}}  {:<16} {:<8} {:<28} {}", "GROUP", width, "RESERVATION",
-				  "CPUS", "TOTAL", "FIFO/RR TASKS"));
+		line("GROUP", width, "RESERVATION", "CPUS", "TOTAL", "FIFO/RR TASKS",
+		     containers.empty() ? "" : "CONTAINER");
 	for (auto i : numbered) {
 		const auto &group = tree->groups[i];
 		auto served = only_fifo_or_rr(tasks_sharing(context.roots, *tree, i));
-		print(fmt::format("{:<{}}  {:<16} {:<8} {:<28} {}", group.path, width,
-				  format_rt_max(group.rt_max), format_cpus(group.cpus),
-				  total(bandwidth(group.rt_max), group.cpus.size()),
-				  served.size()));
+		line(group.path, width, format_rt_max(group.rt_max), format_cpus(group.cpus),
+		     total(bandwidth(group.rt_max), group.cpus.size()), served.size(), containers.count(i) ? containers[i] : "");
 	}
 	if (numbered.empty())
 		print(std::string("no reservations"));
