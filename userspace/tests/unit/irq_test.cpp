@@ -311,7 +311,7 @@ TEST_F(IrqTest, ARefusalOfOnePutsAllBack)
 	for (pid_t tid : {kInput, kOutput}) {
 		tasks_.refused = tid;
 		auto before = state();
-		EXPECT_FALSE(call(tool::irq_attach));
+		EXPECT_EQ(why(call(tool::irq_attach)), "pid: refused");
 		tasks_.refused = 0;
 		EXPECT_EQ(err_, "");
 		EXPECT_EQ(state(), before) << tid;

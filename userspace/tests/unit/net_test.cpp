@@ -275,7 +275,7 @@ TEST_F(NetTest, ARefusalOfOnePutsAllBack)
 	options_.names = {"eth0", "eth1"};
 	tasks_.refused = kSecond;
 	auto before = state();
-	EXPECT_FALSE(call(tool::net_attach));
+	EXPECT_EQ(why(call(tool::net_attach)), "pid: refused");
 	EXPECT_EQ(err_, "");
 	EXPECT_EQ(state(), before);
 	EXPECT_FALSE(has_record("eth0") || has_record("eth1"));
