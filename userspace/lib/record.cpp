@@ -22,25 +22,39 @@ std::filesystem::path directory_of_records(const Roots &roots, const std::string
 
 } // namespace
 
-bool is_same(const ThreadState &state, const Task &task)
+const ThreadState *find_state(const std::vector<ThreadState> &threads, const Task &task)
 {
-	return state.tid == task.tid && state.started == task.started;
+	for (const auto &one : threads)
+		if (one.tid == task.tid && one.started == task.started)
+			return &one;
+	return nullptr;
 }
 
-Json thread_to_json(const ThreadState &state)
+Json threads_to_json(const std::vector<ThreadState> &threads)
 {
-	return {{"tid", state.tid}, {"started", state.started}, {"kernel_thread", state.kernel_thread},
-		{"cgroup", state.cgroup}, {"policy", state.policy.policy},
-		{"priority", state.policy.priority}, {"cpus", format_cpus(state.cpus)}};
+	auto json = Json::array();
+	for (const auto &one : threads)
+		json.push_back({{"tid", one.tid}, {"started", one.started}, {"kernel_thread", one.kernel_thread},
+				{"cgroup", one.cgroup}, {"policy", one.policy.policy},
+				{"priority", one.policy.priority}, {"cpus", format_cpus(one.cpus)}});
+	return json;
 }
 
-std::optional<ThreadState> thread_from_json(const Json &json)
+std::vector<ThreadState> threads_from_json(const Json &json)
 {
-	auto cpus = parse_cpus(json.at("cpus").get<std::string>());
+	std::vector<ThreadState> threads;
+	for (const auto &one : json)
+		threads.push_back({one.at("tid"), one.at("started"), one.at("kernel_thread"), one.at("cgroup"),
+				   {one.at("policy"), one.at("priority")}, cpus_from_json(one.at("cpus"))});
+	return threads;
+}
+
+CpuSet cpus_from_json(const Json &json)
+{
+	auto cpus = parse_cpus(json.get<std::string>());
 	if (!cpus)
-		return std::nullopt;
-	return ThreadState{json.at("tid"), json.at("started"), json.at("kernel_thread"), json.at("cgroup"),
-			   {json.at("policy"), json.at("priority")}, *cpus};
+		throw Damaged();
+	return *cpus;
 }
 
 std::string record_text(const Json &json)

@@ -27,7 +27,6 @@ struct GuestRecord {
 	GuestProfile profile; // what threads were given, and those that come later are
 	std::vector<ThreadState> threads;
 
-	const ThreadState *find(const Task &task) const;
 	std::string to_text() const;
 	static Result<GuestRecord> parse(const std::string &text, const std::string &path);
 };

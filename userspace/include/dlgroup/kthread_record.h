@@ -22,7 +22,6 @@ struct KernelThreadRecord {
 	std::optional<InterfaceState> interface;
 	std::vector<ThreadState> threads;
 
-	const ThreadState *find(const Task &task) const;
 	std::string to_text() const;
 	static Result<KernelThreadRecord> parse(const std::string &text, const std::string &path);
 };

@@ -22,7 +22,8 @@ struct ThreadState {
 	Policy policy;
 	CpuSet cpus;
 };
-bool is_same(const ThreadState &state, const Task &task);
+// What this very task was; null if it is not among them.
+const ThreadState *find_state(const std::vector<ThreadState> &threads, const Task &task);
 
 // Whoever holds it open has it alone.
 class RecordDir {
@@ -59,6 +60,17 @@ public:
 		if (!dir)
 			return tl::unexpected(dir.error());
 		return *dir ? std::optional(Records(**dir)) : std::nullopt;
+	}
+
+	// One of them, for who only looks.
+	template <class Name>
+	static Result<std::optional<Record>> peek_at(const Roots &roots, const Name &name,
+						     const std::string &kind = Record::kKind)
+	{
+		auto records = peek(roots, kind);
+		if (!records)
+			return tl::unexpected(records.error());
+		return *records ? (*records)->read(name) : std::nullopt;
 	}
 
 	std::vector<std::string> names() const { return dir_.names(); }

@@ -7,11 +7,8 @@
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "common.h"
-#include "made_tree.h"
+#include "verb_test.h"
 #include "vm.h"
 
 #include <dlgroup/guest.h>
@@ -79,11 +76,10 @@ std::vector<std::string> answers(const std::string &vcpus, const std::string &io
 		"{\"return\": [" + iothreads + "]}\r\n"};
 }
 
-class GuestTest : public ::testing::Test {
+class GuestTest : public VerbTest {
 protected:
-	GuestTest() : made_(MadeTree::machine()), tasks_(made_), groups_(made_)
+	GuestTest()
 	{
-		std::filesystem::create_directories(made_.path("run"));
 		made_.add_group("/user", "max 100000");
 		made_.add_task(kShell, "bash", SCHED_OTHER, 0, "/user");
 		add_guest("/user");
@@ -118,30 +114,8 @@ protected:
 		using namespace std::string_literals;
 		made_.write("proc/1000/cmdline", "qemu\0-name\0guest=web,debug-threads=on\0-S\0"s);
 	}
-	Roots running()
-	{
-		auto roots = made_.roots();
-		roots.running = true; // the fakes stand for the kernel
-		return roots;
-	}
-	Result<int> call(Result<int> (*verb)(const tool::Context &))
-	{
-		auto roots = running();
-		::testing::internal::CaptureStdout();
-		::testing::internal::CaptureStderr();
-		auto result = verb(tool::Context{options_, roots, groups_, tasks_});
-		out_ = ::testing::internal::GetCapturedStdout();
-		err_ = ::testing::internal::GetCapturedStderr();
-		return result;
-	}
-	std::string why(const Result<int> &result)
-	{
-		return result ? "" : result.error().object + ": " + result.error().reason;
-	}
-	Task task(pid_t tid) { return read_task(made_.roots(), tid).value(); }
 	std::string policy(pid_t tid) { return name_policy(task(tid).policy); }
-	// All that attach changes, in one text.
-	std::string state()
+	std::string state() override
 	{
 		std::string text;
 		for (const auto &name : directories_in(made_.path("proc")))
@@ -154,7 +128,7 @@ protected:
 				"\n";
 		return text;
 	}
-	bool has_record() { return std::filesystem::exists(made_.path("run/dlgroup/vm/1000.json")); }
+	bool has_record() override { return std::filesystem::exists(made_.path("run/dlgroup/vm/1000.json")); }
 	// What the watch does for the recorded guest, with the records held.
 	Result<void> with_record(Result<void> (*what)(const tool::Context &, Changes &, const GuestRecords *,
 						      const GuestRecord &))
@@ -178,12 +152,6 @@ protected:
 			text += fmt::format("{} {} {}\n", name_class(thread.is), thread.label, thread.task.tid);
 		return text;
 	}
-
-	MadeTree made_;
-	MadeTaskControl tasks_;
-	MadeGroupControl groups_;
-	tool::Options options_;
-	std::string out_, err_;
 };
 
 TEST_F(GuestTest, ThreadsAreToldApartByTheirNames)
@@ -425,31 +393,7 @@ TEST_F(GuestTest, KilledAnywhereItIsPutBackByAnother)
 	made_.write("profile.toml", "[vcpu]\npolicy = \"fifo:3\"\ncpus = \"1\"\n[main]\npolicy = \"fifo:4\"\n"
 				    "[kernel]\npolicy = \"fifo:5\"\n");
 	options_.profile = made_.path("profile.toml");
-	auto before = state();
-	int steps = 0;
-	for (bool finished = false; !finished; steps++) {
-		pid_t child = fork();
-		if (child == 0) {
-			int left = steps;
-			auto step = [&] {
-				if (left-- == 0)
-					kill(getpid(), SIGKILL);
-			};
-			tasks_.after_call = step;
-			groups_.after_move = step;
-			_exit(call(tool::vm_attach) ? 0 : 1);
-		}
-		int status = 0;
-		waitpid(child, &status, 0);
-		finished = WIFEXITED(status);
-		ASSERT_TRUE(!finished || WEXITSTATUS(status) == 0);
-		EXPECT_NE(state(), before) << steps;
-		ASSERT_TRUE(has_record()) << steps;
-		auto done = call(tool::vm_detach);
-		ASSERT_TRUE(done) << why(done);
-		EXPECT_EQ(state(), before) << steps;
-		EXPECT_FALSE(has_record());
-	}
+	int steps = killed_after_each_step(tool::vm_attach, tool::vm_detach);
 	// Two moves, two CPUs and four policies at least.
 	EXPECT_GE(steps, 8);
 }

@@ -5,11 +5,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "common.h"
-#include "made_tree.h"
+#include "verb_test.h"
 
 #include <dlgroup/irq.h>
 
@@ -20,11 +17,10 @@ using namespace std::chrono_literals;
 
 constexpr pid_t kInput = 70, kOutput = 71, kQemu = 1000;
 
-class IrqTest : public ::testing::Test {
+class IrqTest : public VerbTest {
 protected:
-	IrqTest() : made_(MadeTree::machine()), tasks_(made_), groups_(made_)
+	IrqTest()
 	{
-		std::filesystem::create_directories(made_.path("run"));
 		made_.write("proc/cmdline", "quiet threadirqs\n");
 		made_.write("proc/interrupts", interrupts(5, 7));
 		made_.add_group("/a", "5000 20000");
@@ -59,29 +55,7 @@ protected:
 	{
 		made_.add_task(tid, name, SCHED_FIFO, 50, "/", cpus, true);
 	}
-	Roots running()
-	{
-		auto roots = made_.roots();
-		roots.running = true; // the fakes stand for the kernel
-		return roots;
-	}
-	Result<int> call(Result<int> (*verb)(const tool::Context &))
-	{
-		auto roots = running();
-		::testing::internal::CaptureStdout();
-		::testing::internal::CaptureStderr();
-		auto result = verb(tool::Context{options_, roots, groups_, tasks_});
-		out_ = ::testing::internal::GetCapturedStdout();
-		err_ = ::testing::internal::GetCapturedStderr();
-		return result;
-	}
-	std::string why(const Result<int> &result)
-	{
-		return result ? "" : result.error().object + ": " + result.error().reason;
-	}
-	Task task(pid_t tid) { return read_task(made_.roots(), tid).value(); }
-	// All that attach changes, in one text.
-	std::string state()
+	std::string state() override
 	{
 		std::string text;
 		for (const auto &one : kernel_threads(made_.roots()))
@@ -89,6 +63,7 @@ protected:
 					    format_cpus(one.allowed));
 		return text;
 	}
+	bool has_record() override { return has_record(24) || has_record(25) || has_record(26); }
 	bool has_record(unsigned number)
 	{
 		return std::filesystem::exists(made_.path(fmt::format("run/dlgroup/irq/{}.json", number)));
@@ -102,15 +77,8 @@ protected:
 		EXPECT_EQ(why(done), reason);
 		EXPECT_EQ(done.error().status, status) << reason;
 		EXPECT_EQ(state(), before);
-		for (unsigned number : {24, 25, 26})
-			EXPECT_FALSE(has_record(number)) << reason;
+		EXPECT_FALSE(has_record()) << reason;
 	}
-
-	MadeTree made_;
-	MadeTaskControl tasks_;
-	MadeGroupControl groups_;
-	tool::Options options_;
-	std::string out_, err_;
 };
 
 TEST_F(IrqTest, LinesHaveTheirThreads)
@@ -210,7 +178,7 @@ TEST_F(IrqTest, AreAttachedAndPutBack)
 	ASSERT_TRUE(done) << why(done);
 	EXPECT_EQ(out_, "IRQ 24: detached from /a\nIRQ 25: detached from /a\n");
 	EXPECT_EQ(state(), before);
-	EXPECT_FALSE(has_record(24) || has_record(25));
+	EXPECT_FALSE(has_record());
 	EXPECT_EQ(why(call(tool::irq_detach)), "IRQ 24: is not attached");
 }
 
@@ -315,7 +283,7 @@ TEST_F(IrqTest, ARefusalOfOnePutsAllBack)
 		tasks_.refused = 0;
 		EXPECT_EQ(err_, "");
 		EXPECT_EQ(state(), before) << tid;
-		EXPECT_FALSE(has_record(24) || has_record(25)) << tid;
+		EXPECT_FALSE(has_record()) << tid;
 	}
 }
 
@@ -324,29 +292,7 @@ TEST_F(IrqTest, KilledAnywhereTheyArePutBackByAnother)
 	options_.names = {"24", "25"};
 	options_.fifo = 60;
 	auto before = state();
-	int steps = 0;
-	for (bool finished = false; !finished; steps++) {
-		pid_t child = fork();
-		if (child == 0) {
-			int left = steps;
-			auto step = [&] {
-				if (left-- == 0)
-					kill(getpid(), SIGKILL);
-			};
-			tasks_.after_call = step;
-			groups_.after_move = step;
-			_exit(call(tool::irq_attach) ? 0 : 1);
-		}
-		int status = 0;
-		waitpid(child, &status, 0);
-		finished = WIFEXITED(status);
-		ASSERT_TRUE(!finished || WEXITSTATUS(status) == 0);
-		EXPECT_NE(state(), before) << steps;
-		auto done = call(tool::irq_detach);
-		ASSERT_TRUE(done) << why(done);
-		EXPECT_EQ(state(), before) << steps;
-		EXPECT_FALSE(has_record(24) || has_record(25));
-	}
+	int steps = killed_after_each_step(tool::irq_attach, tool::irq_detach);
 	EXPECT_EQ(steps, 5); // two moves and two policies, and once to the end
 	// Killed when one was recorded: the other is put back all the same.
 	options_.names = {"24"};
@@ -363,7 +309,7 @@ TEST_F(IrqTest, AThreadMayVanish)
 	auto gone = task(kOutput);
 	groups_.after_move = [&] { made_.remove_task(gone); };
 	EXPECT_EQ(why(call(tool::irq_attach)), "IRQ 25: 71 (irq/25-net0-output) has ended");
-	EXPECT_FALSE(has_record(24) || has_record(25));
+	EXPECT_FALSE(has_record());
 	groups_.after_move = [] {};
 	made_.write_task(gone);
 	EXPECT_EQ(state(), before);

@@ -3,11 +3,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "common.h"
-#include "made_tree.h"
+#include "verb_test.h"
 
 #include <dlgroup/net.h>
 
@@ -16,11 +13,10 @@ namespace {
 
 constexpr pid_t kInit = 1, kShell = 900, kOther = 901, kFirst = 70, kSecond = 71;
 
-class NetTest : public ::testing::Test {
+class NetTest : public VerbTest {
 protected:
-	NetTest() : made_(MadeTree::machine()), tasks_(made_), groups_(made_)
+	NetTest()
 	{
-		std::filesystem::create_directories(made_.path("run"));
 		made_.add_group("/a", "5000 20000");
 		made_.write("proc/self/net/dev", devices("lo eth0 eth1"));
 		std::filesystem::create_directories(made_.path("proc/self/ns"));
@@ -65,23 +61,7 @@ protected:
 	{
 		made_.add_task(tid, name, SCHED_OTHER, 0, "/", "0-1", true);
 	}
-	Result<int> call(Result<int> (*verb)(const tool::Context &))
-	{
-		auto roots = made_.roots();
-		roots.running = true;
-		::testing::internal::CaptureStdout();
-		::testing::internal::CaptureStderr();
-		auto result = verb(tool::Context{options_, roots, groups_, tasks_});
-		out_ = ::testing::internal::GetCapturedStdout();
-		err_ = ::testing::internal::GetCapturedStderr();
-		return result;
-	}
-	std::string why(const Result<int> &result)
-	{
-		return result ? "" : result.error().object + ": " + result.error().reason;
-	}
-	Task task(pid_t tid) { return read_task(made_.roots(), tid).value(); }
-	std::string state()
+	std::string state() override
 	{
 		std::string text;
 		for (const auto &one : kernel_threads(made_.roots()))
@@ -91,7 +71,8 @@ protected:
 			text += made_.read(std::string("sys/class/net/") + name + "/threaded");
 		return text;
 	}
-	bool has_record(const std::string &name = "eth0")
+	bool has_record() override { return has_record("eth0") || has_record("eth1"); }
+	bool has_record(const std::string &name)
 	{
 		return std::filesystem::exists(made_.path("run/dlgroup/net/1." + name + ".json"));
 	}
@@ -110,12 +91,6 @@ protected:
 		auto namespaces = net_namespaces(made_.roots());
 		return find_interface(interfaces(made_.roots(), namespaces), namespaces, name)->ambiguous;
 	}
-
-	MadeTree made_;
-	MadeTaskControl tasks_;
-	MadeGroupControl groups_;
-	tool::Options options_;
-	std::string out_, err_;
 };
 
 TEST_F(NetTest, InterfacesAreRead)
@@ -278,38 +253,14 @@ TEST_F(NetTest, ARefusalOfOnePutsAllBack)
 	EXPECT_EQ(why(call(tool::net_attach)), "pid: refused");
 	EXPECT_EQ(err_, "");
 	EXPECT_EQ(state(), before);
-	EXPECT_FALSE(has_record("eth0") || has_record("eth1"));
+	EXPECT_FALSE(has_record());
 }
 
 TEST_F(NetTest, KilledAnywhereTheyArePutBackByAnother)
 {
 	add_thread(kFirst, "napi/eth0-8193");
 	add_thread(kSecond, "napi/eth0-8194");
-	auto before = state();
-	int steps = 0;
-	for (bool finished = false; !finished; steps++) {
-		pid_t child = fork();
-		if (child == 0) {
-			int left = steps;
-			auto step = [&] {
-				if (left-- == 0)
-					kill(getpid(), SIGKILL);
-			};
-			tasks_.after_call = step;
-			groups_.after_move = step;
-			_exit(call(tool::net_attach) ? 0 : 1);
-		}
-		int status = 0;
-		waitpid(child, &status, 0);
-		finished = WIFEXITED(status);
-		ASSERT_TRUE(!finished || WEXITSTATUS(status) == 0);
-		EXPECT_NE(state(), before) << steps;
-		auto done = call(tool::net_detach);
-		ASSERT_TRUE(done) << why(done);
-		EXPECT_EQ(state(), before) << steps;
-		EXPECT_FALSE(has_record());
-	}
-	EXPECT_EQ(steps, 5);
+	EXPECT_EQ(killed_after_each_step(tool::net_attach, tool::net_detach), 5);
 }
 
 TEST_F(NetTest, OneThatHasGoneIsDetached)

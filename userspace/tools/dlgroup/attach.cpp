@@ -66,35 +66,30 @@ int done_with(const Context &context, const std::string &group, const char *how)
 Result<int> attach(const Context &context)
 {
 	const auto &options = context.options;
-	auto group = resolve(context, options.target);
-	if (!group)
-		return tl::unexpected(group.error());
-	auto tree = read_tree(context.roots);
-	if (!tree)
-		return tl::unexpected(tree.error());
-	auto index = find_group(*tree, *group);
-	if (!index)
-		return tl::unexpected(index.error());
+	auto target = find_target(context);
+	if (!target)
+		return tl::unexpected(target.error());
+	const auto &group = target->path();
 	if (auto known = check_pids(context); !known)
 		return tl::unexpected(known.error());
 
 	Changes changes(context.roots, context.groups, context.tasks, options.dry_run);
 	auto policy = requested_policy(options);
 	for (auto pid : options.pids) {
-		auto done = changes.attach(*group, pid);
+		auto done = changes.attach(group, pid);
 		if (!done)
-			return roll_back(changes, explain_attach(context, *group, fmt::format("pid {}", pid),
+			return roll_back(changes, explain_attach(context, group, fmt::format("pid {}", pid),
 								 done.error()));
 		if (policy)
-			done = set_policy_of(context, changes, *group, pid, *policy);
+			done = set_policy_of(context, changes, group, pid, *policy);
 		if (!done)
 			return roll_back(changes, done.error());
 	}
 	if (options.dry_run)
 		return print_steps(changes.steps(), options.json);
 	changes.keep();
-	done_with(context, *group, "attached");
-	say_if_nothing_served(context, *group);
+	done_with(context, group, "attached");
+	say_if_nothing_served(context, group);
 	return 0;
 }
 

@@ -177,6 +177,20 @@ Result<std::size_t> find_group(const Tree &tree, const std::string &path)
 	return *found;
 }
 
+Result<Target> find_target(const Context &context)
+{
+	auto path = resolve(context, context.options.target);
+	if (!path)
+		return tl::unexpected(path.error());
+	auto tree = read_tree(context.roots);
+	if (!tree)
+		return tl::unexpected(tree.error());
+	auto group = find_group(*tree, *path);
+	if (!group)
+		return tl::unexpected(group.error());
+	return Target{std::move(*tree), *group};
+}
+
 Result<Request> requested(const Options &options)
 {
 	bool long_form = !options.runtime.empty() || !options.period.empty() ||

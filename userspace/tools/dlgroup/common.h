@@ -85,6 +85,13 @@ int report(const Error &error, bool json);
 // TARGET to the path of a cgroup, which need not exist.
 Result<std::string> resolve(const Context &context, const std::string &target);
 Result<std::size_t> find_group(const Tree &tree, const std::string &path);
+// TARGET, which has to be there.
+struct Target {
+	Tree tree;
+	std::size_t group = 0;
+	const std::string &path() const { return tree.groups[group].path; }
+};
+Result<Target> find_target(const Context &context);
 Result<Request> requested(const Options &options);
 std::optional<Policy> requested_policy(const Options &options);
 

@@ -156,14 +156,6 @@ Result<int> irq_list(const Context &context)
 	auto after = irq_counts(context.roots);
 	nanoseconds took = std::chrono::steady_clock::now() - started;
 
-	auto records = KernelThreadRecords::peek(context.roots, kKind);
-	auto group_of = [&](const IrqLine &line) -> std::optional<std::string> {
-		auto record = records && *records ? (*records)->read(line.number) : std::nullopt;
-		for (const auto &task : line.threads)
-			if (record && *record && (*record)->find(task))
-				return (*record)->group;
-		return std::nullopt;
-	};
 	auto out = answer();
 	out["interval_ns"] = took.count();
 	out["irqs"] = Json::array();
@@ -177,7 +169,7 @@ Result<int> irq_list(const Context &context)
 		auto count = after[line.number], was = before[line.number];
 		auto rate = per_second(count >= was ? count - was : count, took);
 		if (context.options.json)
-			out["irqs"].push_back(line_json(context, line, count, rate, group_of(line)));
+			out["irqs"].push_back(line_json(context, line, count, rate, attached_to(context, kKind, std::to_string(line.number), line.threads)));
 		else
 			print_rows(line, rate);
 	}

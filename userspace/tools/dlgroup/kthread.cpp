@@ -16,19 +16,14 @@ namespace dlgroup::tool {
 
 Result<Served> find_served(const Context &context)
 {
-	auto path = resolve(context, context.options.target);
-	if (!path)
-		return tl::unexpected(path.error());
-	auto tree = read_tree(context.roots);
-	if (!tree)
-		return tl::unexpected(tree.error());
-	auto group = find_group(*tree, *path);
-	if (!group)
-		return tl::unexpected(group.error());
-	auto source = tree->source_of(*group);
+	auto target = find_target(context);
+	if (!target)
+		return tl::unexpected(target.error());
+	auto source = target->tree.source_of(target->group);
 	if (!source)
-		return bad_input(*path, fmt::format("has no reservation: dlgroup set {} RES gives it one", *path));
-	return Served{std::move(*tree), *group, *source};
+		return bad_input(target->path(), fmt::format("has no reservation: dlgroup set {} RES gives it one",
+							     target->path()));
+	return Served{std::move(*target), *source};
 }
 
 Result<void> check_movable(const Context &context, const std::string &object,
@@ -70,6 +65,16 @@ std::string users_outside(const Served &served, const Users &users)
 	return fmt::format("{} {}, outside of {}", users.how, name_tasks(outside), served.path());
 }
 
+std::optional<std::string> attached_to(const Context &context, const std::string &kind, const std::string &name,
+				       const std::vector<Task> &threads)
+{
+	auto record = KernelThreadRecords::peek_at(context.roots, name, kind);
+	for (const auto &task : threads)
+		if (record && *record && find_state((*record)->threads, task))
+			return (*record)->group;
+	return std::nullopt;
+}
+
 Result<KernelThreads> KernelThreads::open(const Context &context, const std::string &kind)
 {
 	if (!context.roots.running && !context.options.dry_run)
@@ -86,14 +91,7 @@ Result<KernelThreads> KernelThreads::open(const Context &context, const std::str
 
 Result<std::optional<KernelThreadRecord>> KernelThreads::recorded(const std::string &name) const
 {
-	if (records_)
-		return records_->read(name);
-	auto records = KernelThreadRecords::peek(context_.roots, kind_);
-	if (!records)
-		return tl::unexpected(records.error());
-	if (!*records)
-		return std::nullopt;
-	return (*records)->read(name);
+	return records_ ? records_->read(name) : KernelThreadRecords::peek_at(context_.roots, name, kind_);
 }
 
 Result<void> KernelThreads::check_not_attached(const Attached &what, const std::vector<Task> &threads) const
@@ -103,7 +101,7 @@ Result<void> KernelThreads::check_not_attached(const Attached &what, const std::
 		return tl::unexpected(record.error());
 	// One of threads that are gone is of no use any more.
 	for (const auto &task : threads)
-		if (*record && (*record)->find(task))
+		if (*record && find_state((*record)->threads, task))
 			return fail(Status::failed, what.object,
 				    fmt::format("is attached already to {}: dlgroup {} detach {} puts it back",
 						(*record)->group, kind_, what.name));

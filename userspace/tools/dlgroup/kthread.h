@@ -12,11 +12,8 @@
 namespace dlgroup::tool {
 
 // TARGET, which has to have a reservation or be in one.
-struct Served {
-	Tree tree;
-	std::size_t group = 0;
+struct Served : Target {
 	std::size_t source = 0; // whose servers they are
-	const std::string &path() const { return tree.groups[group].path; }
 };
 Result<Served> find_served(const Context &context);
 
@@ -38,6 +35,10 @@ struct Attached {
 	std::string name;   // on the command line
 	Json named;	    // in JSON
 };
+
+// The group that a record says they are attached to, unless it is of threads that are gone.
+std::optional<std::string> attached_to(const Context &context, const std::string &kind, const std::string &name,
+				       const std::vector<Task> &threads);
 
 // All of it is done or nothing, also by a later process.
 class KernelThreads {

@@ -129,20 +129,12 @@ Result<int> net_list(const Context &context)
 {
 	auto namespaces = net_namespaces(context.roots);
 	auto all = interfaces(context.roots, namespaces);
-	auto records = KernelThreadRecords::peek(context.roots, kKind);
-	auto group_of = [&](const Interface &one) -> std::optional<std::string> {
-		auto record = records && *records ? (*records)->read(record_name(namespaces, one.name)) : std::nullopt;
-		for (const auto &task : one.threads)
-			if (record && *record && (*record)->find(task))
-				return (*record)->group;
-		return std::nullopt;
-	};
 	if (context.options.json) {
 		auto out = answer();
 		out["namespace"] = namespaces[0].id;
 		out["interfaces"] = Json::array();
 		for (const auto &one : all)
-			out["interfaces"].push_back(interface_json(context, one, group_of(one)));
+			out["interfaces"].push_back(interface_json(context, one, attached_to(context, kKind, record_name(namespaces, one.name), one.threads)));
 		out["elsewhere"] = Json::array();
 		for (std::size_t i = 1; i < namespaces.size(); i++)
 			out["elsewhere"].push_back({{"namespace", namespaces[i].id},

@@ -61,7 +61,7 @@ std::vector<std::string> put_back(const Context &context, Changes &changes,
 	};
 	for (const auto &state : threads) {
 		auto task = read_task(context.roots, state.tid);
-		if (!task || !is_same(state, *task))
+		if (!task || !find_state(threads, *task))
 			continue;
 		note(put_policy_back(context, changes, *task, state.policy));
 		if (task->cgroup != state.cgroup)

@@ -309,35 +309,30 @@ Result<int> set(const Context &context)
 Result<int> rm(const Context &context)
 {
 	const auto &options = context.options;
-	auto group = resolve(context, options.target);
-	if (!group)
-		return tl::unexpected(group.error());
-	auto tree = read_tree(context.roots);
-	if (!tree)
-		return tl::unexpected(tree.error());
-	auto index = find_group(*tree, *group);
-	if (!index)
-		return tl::unexpected(index.error());
-	for (const auto &other : tree->groups)
-		if (other.parent == *index)
-			return fail(Status::failed, *group, "has children: " + other.path);
+	auto target = find_target(context);
+	if (!target)
+		return tl::unexpected(target.error());
+	const auto &group = target->path();
+	for (const auto &other : target->tree.groups)
+		if (other.parent == target->group)
+			return fail(Status::failed, group, "has children: " + other.path);
 	std::string pids;
-	for (auto pid : processes_in(context.roots, *group))
+	for (auto pid : processes_in(context.roots, group))
 		pids += fmt::format("{}{}", pids.empty() ? "" : " ", pid);
 	if (!pids.empty())
-		return fail(Status::failed, *group, "has processes: " + pids);
+		return fail(Status::failed, group, "has processes: " + pids);
 
 	Changes changes(context.roots, context.groups, context.tasks, options.dry_run);
-	if (auto done = changes.remove(*group); !done)
+	if (auto done = changes.remove(group); !done)
 		return tl::unexpected(done.error());
 	if (options.dry_run)
 		return print_steps(changes.steps(), options.json);
 	if (options.json) {
 		auto out = answer();
-		out["removed"] = *group;
+		out["removed"] = group;
 		print(out);
 	} else {
-		print(*group + ": removed");
+		print(group + ": removed");
 	}
 	return 0;
 }

@@ -145,27 +145,23 @@ Json describe(const Context &context, const Tree &tree, std::size_t group)
 
 Result<int> show(const Context &context)
 {
-	auto path = resolve(context, context.options.target);
-	if (!path)
-		return tl::unexpected(path.error());
-	auto tree = read_tree(context.roots);
-	if (!tree)
-		return tl::unexpected(tree.error());
-	auto index = find_group(*tree, *path);
-	if (!index)
-		return tl::unexpected(index.error());
-	if (has_support(context.roots, *tree) == Known::no)
-		return fail(Status::unsupported, *path,
+	auto target = find_target(context);
+	if (!target)
+		return tl::unexpected(target.error());
+	const auto &tree = target->tree;
+	auto index = target->group;
+	if (has_support(context.roots, tree) == Known::no)
+		return fail(Status::unsupported, target->path(),
 			    "has no cpu.rt.max: the kernel lacks CONFIG_DL_GROUP_SCHED");
 	if (context.options.json) {
 		auto out = answer();
-		out.update(describe(context, *tree, *index));
+		out.update(describe(context, tree, index));
 		print(out);
 		return 0;
 	}
 
-	const auto &group = tree->groups[*index];
-	auto tasks = tasks_sharing(context.roots, *tree, *index);
+	const auto &group = tree.groups[index];
+	auto tasks = tasks_sharing(context.roots, tree, index);
 	auto counts = count(tasks);
 	auto row = [](const char *name, const std::string &value) {
 		print(fmt::format("  {:<12} {}", name, value));
@@ -173,13 +169,13 @@ Result<int> show(const Context &context)
 	print(group.path);
 	if (auto container = container_of(disk_root(context), group.path))
 		row("container", container->engine + " " + container->name);
-	row("reservation", summary(*tree, *index));
+	row("reservation", summary(tree, index));
 	for (const auto &one : read_effective(context, group.path))
 		row("own servers", format_rt_max(one.value) +
 					   (one.cpus.empty() ? "" : " on " + name_cpus(one.cpus)));
-	for (auto i : tree->carved_from(*index))
-		row("carved out", tree->groups[i].path + " " +
-					  format_rt_max(tree->groups[i].rt_max));
+	for (auto i : tree.carved_from(index))
+		row("carved out", tree.groups[i].path + " " +
+					  format_rt_max(tree.groups[i].rt_max));
 	row("tasks", fmt::format("{} FIFO, {} RR, {} DEADLINE, {} other", counts.fifo,
 				 counts.rr, counts.deadline, counts.other));
 	auto stat = parse_stat(read_file(directory_of(context.roots, group.path) /
@@ -194,7 +190,7 @@ Result<int> show(const Context &context)
 		row("trouble", fmt::format("{} deadlines missed, {} times unserved",
 					   stat["nr_dl_miss"], stat["nr_unserved"]));
 	}
-	if (auto sentence = nothing_served(*tree, *index, tasks))
+	if (auto sentence = nothing_served(tree, index, tasks))
 		row("note", *sentence);
 	return 0;
 }

@@ -307,7 +307,7 @@ private:
 
 std::optional<ThreadState> PutBack::former(const Task &task) const
 {
-	if (const auto *known = record_.find(task))
+	if (const auto *known = find_state(record_.threads, task))
 		return *known;
 	if (!main_)
 		return std::nullopt;
@@ -359,7 +359,7 @@ bool PutBack::policies()
 void PutBack::move()
 {
 	for (const auto &task : present()) {
-		if (const auto *state = record_.find(task); state && task.kernel_thread &&
+		if (const auto *state = find_state(record_.threads, task); state && task.kernel_thread &&
 							    task.cgroup != state->cgroup)
 			note(move_back(changes_, state->cgroup, task.tid));
 		if (!record_.made || !main_ || task.tid != record_.pid || task.cgroup == main_->cgroup)
@@ -575,7 +575,7 @@ Result<void> arrange_new_threads(const Context &context, Changes &changes, const
 	// What is moved is put back by the record.
 	auto with = record;
 	for (const auto &thread : guest->threads)
-		if (thread.task.kernel_thread && !record.find(thread.task))
+		if (thread.task.kernel_thread && !find_state(record.threads, thread.task))
 			if (auto done = note_thread(context, thread.task, {}, with); !done)
 				return tl::unexpected(done.error());
 	if (records && with.threads.size() != record.threads.size())
