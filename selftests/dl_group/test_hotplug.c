@@ -178,6 +178,7 @@ static void offline_throttled_deadline(void)
 {
 	struct task t = { .cpu = last_cpu(), .policy = SCHED_DEADLINE,
 			  .dl_runtime = MSEC(5), .dl_period = MSEC(2000), .fn = hog };
+	cpu_set_t set;
 
 	/* such a task is pinned while nobody asks; afterwards it is admitted */
 	must(file_write(RT_RUNTIME, "-1"));
@@ -187,6 +188,9 @@ static void offline_throttled_deadline(void)
 	sleep_ms(50);
 	must(cpu_online(last_cpu(), 0));
 	wait_count(&t, 10, MSEC(5000));
+	/* those that are active of the CPUs it may use */
+	must(sched_getaffinity(t.pid, sizeof(set), &set) ? -errno : 0);
+	expect(CPU_COUNT(&set), "it runs where it may not");
 	must(cpu_online(last_cpu(), 1));
 	task_kill(&t);
 }
