@@ -370,13 +370,13 @@ static void given_to_throttled(bool waits_before)
 	}
 	task_start(&burns);
 	wait_throttled("a", cpus[0]);
+	if (!waits_before)
+		task_prepare(&w);
 	expect(!lock->owned, "the lock is free");
 	given = now_ns();
 	must(-pthread_mutex_unlock(&lock->mutex[0]));
-	if (!waits_before) {
-		task_start(&w);
-		wait_for(&lock->waiting);
-	}
+	tasks_go();
+	wait_for(&lock->waiting);
 	wait_for(&lock->got);
 	figure(lock->got - given, "waited");
 	expect(lock->got - given <= PI_SECTION + slack_ns(MSEC(2)),

@@ -41,12 +41,12 @@ static void tracer(void)
 	task_prepare(&t);
 	trace_start();
 	tasks_go();
+	task_prepare(&high);
 	sleep_ms(10);
 	before = task_cpu_ns(t.pid);
 	from = now_ns();
 	sleep_ms(50);
 	/* 30 ms in which somebody else has the CPU */
-	task_prepare(&high);
 	/* the test sleeps meanwhile: it has the higher priority */
 	high.shm->until = now_ns() + MSEC(30);
 	tasks_go();
