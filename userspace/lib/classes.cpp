@@ -127,14 +127,14 @@ Result<void> write_books(const Dir &dir, const std::vector<Entry> &entries)
 	return dir.replace(kBooks, json.dump());
 }
 
+} // namespace
+
 tl::unexpected<Error> refuse(const Class &of, const Ask &ask, const std::string &reason)
 {
 	return fail(Status::refused, "class " + of.name,
 		    fmt::format("refused {} by {}: {}", format_rt_max(apply_request({}, ask.request)),
 				ask.source, reason));
 }
-
-} // namespace
 
 const Class *Classes::find(const std::string &name) const
 {
@@ -153,6 +153,12 @@ Result<Classes> parse_classes(const std::string &text, const std::string &name)
 		return tl::unexpected(done.error());
 	if (parsed->get("runtime") && !classes.runtime.starts_with("/"))
 		return table.bad("runtime", "is not the full path of a program");
+	std::string kernel = "require";
+	if (auto done = table.text("kernel", kernel); !done)
+		return tl::unexpected(done.error());
+	if (kernel != "require" && kernel != "prefer")
+		return table.bad("kernel", "is neither \"require\" nor \"prefer\"");
+	classes.prefers_kernel = kernel == "prefer";
 	if (const auto *node = table.take("class")) {
 		if (!node->is_table())
 			return table.bad("class", "is not a table: write [class.NAME]");

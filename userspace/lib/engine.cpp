@@ -130,7 +130,7 @@ std::string podman_text(const Runtimes &runtimes)
 	return text;
 }
 
-std::string lxc_text(const Class &of, bool systemd)
+std::string lxc_text(const Class &of, bool prefers_kernel, bool systemd)
 {
 	const auto &ask = *of.reservation;
 	auto value = apply_request({}, ask.request);
@@ -139,11 +139,13 @@ std::string lxc_text(const Class &of, bool systemd)
 	if (ask.policy)
 		policy = fmt::format(" --{} {}", ask.policy->policy == SCHED_RR ? "rr" : "fifo",
 				     ask.policy->priority);
-	return fmt::format("{}\nlxc.hook.version = 1\n"
-			   "lxc.hook.start-host = {}dlgroup set pid:$LXC_PID {}{}{}\n"
-			   "lxc.prlimit.rtprio = {}\n", kOwn, systemd ? "systemd-cat -t dlgroup " : "",
-			   format_rt_max(value), cpus ? " --cpus " + format_cpus(*cpus) : "", policy,
-			   of.max_priority);
+	auto hook = fmt::format("{}dlgroup set pid:$LXC_PID {}{}{}", systemd ? "systemd-cat -t dlgroup " : "",
+				format_rt_max(value), cpus ? " --cpus " + format_cpus(*cpus) : "", policy);
+	// LXC puts an exec before it, which takes one command only.
+	if (prefers_kernel)
+		hook = fmt::format("sh -c '{} || test $? -eq {}'", hook, static_cast<int>(Status::unsupported));
+	return fmt::format("{}\nlxc.hook.version = 1\nlxc.hook.start-host = {}\nlxc.prlimit.rtprio = {}\n", kOwn,
+			   hook, of.max_priority);
 }
 
 // --- files
@@ -270,7 +272,7 @@ private:
 		}
 		for (const auto &[of, one] : classes.by_name)
 			if (one.reservation)
-				wanted[fmt::format("{}{}.conf", kPrefix, of)] = lxc_text(one, systemd);
+				wanted[fmt::format("{}{}.conf", kPrefix, of)] = lxc_text(one, classes.prefers_kernel, systemd);
 		for (const auto &[file, after] : wanted) {
 			auto before = read_config(directory / file);
 			auto good = before ? check_own(directory / file, *before) : tl::unexpected(before.error());

@@ -170,8 +170,20 @@ void read_power(const Roots &roots, Facts &facts)
 	}
 }
 
-// The function that looks for such waiters.
+// The function that shows cpu.rt.max, and the one that looks for such waiters.
+constexpr const char *kShows = " cpu_rt_max_show";
 constexpr const char *kLends = " __dl_group_pi_outside";
+
+// The kernel's list of its functions is there for everybody, if their addresses are not.
+Known has_function(const Roots &roots, const char *name)
+{
+	std::ifstream symbols(roots.proc / "kallsyms");
+	bool any = false;
+	for (std::string line; std::getline(symbols, line); any = true)
+		if (line.ends_with(name))
+			return Known::yes;
+	return any ? Known::no : Known::unknown;
+}
 
 std::map<std::string, Counters> read_counters(const Roots &roots, const Tree &tree)
 {
@@ -196,7 +208,8 @@ Known has_support(const Roots &roots, const Tree &tree)
 	if (is_there(roots.debug() / "sched/dl_group_headroom") ||
 	    is_there(roots.tracing() / "events/sched/sched_dl_group_throttle"))
 		return Known::yes;
-	return built_with(roots, "CONFIG_DL_GROUP_SCHED");
+	auto built = built_with(roots, "CONFIG_DL_GROUP_SCHED");
+	return built == Known::unknown ? has_function(roots, kShows) : built;
 }
 
 Known is_preempt_rt(const Roots &roots)
@@ -215,13 +228,7 @@ Known forces_irq_threads(const Roots &roots)
 
 Known lends_to_waiters(const Roots &roots)
 {
-	// No file tells. The kernel's list of its functions does, to everybody.
-	std::ifstream symbols(roots.proc / "kallsyms");
-	bool any = false;
-	for (std::string line; std::getline(symbols, line); any = true)
-		if (line.ends_with(kLends))
-			return Known::yes;
-	return any ? Known::no : Known::unknown;
+	return has_function(roots, kLends); // no file tells
 }
 
 std::vector<Feature> probe_features(const Roots &roots, const Tree &tree,
@@ -231,7 +238,7 @@ std::vector<Feature> probe_features(const Roots &roots, const Tree &tree,
 	auto support = has_support(roots, tree);
 	features.push_back({"reservation", "cpu.rt.max: FIFO/RR tasks of a cgroup get runtime "
 					   "every period", support,
-			    "files of cgroups, debugfs, tracefs, /proc/config.gz"});
+			    "files of cgroups, debugfs, tracefs, /proc/config.gz, /proc/kallsyms"});
 
 	const auto *group = a_cpu_group(tree);
 	auto file = [&](const char *name, const char *what, const std::string &path) {

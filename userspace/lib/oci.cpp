@@ -227,6 +227,16 @@ Json &make_array(Json &object, const char *key)
 	return array;
 }
 
+// What asks for a reservation, and is no annotation.
+void take_out_asks(Json &json)
+{
+	for (auto [object, key] : {std::pair("unified", kRtMax), std::pair("cpu", "realtimeRuntime"),
+				   std::pair("cpu", "realtimePeriod")})
+		if (Json::json_pointer path(std::string("/linux/resources/") + object);
+		    json.contains(path) && json[path].is_object())
+			json[path].erase(key);
+}
+
 bool has_limit(const Json &limits)
 {
 	return std::any_of(limits.begin(), limits.end(), [](const Json &one) {
@@ -353,12 +363,9 @@ Result<std::string> grant_oci_config(std::string_view text, const std::string &n
 		return config.bad({"linux", "resources", "unified"},
 				  "cpuset.cpus: beside a reservation CPUs are said in linux.resources.cpu.cpus");
 
+	take_out_asks(*json);
 	auto &resources = make(*json, {"linux", "resources"});
 	make(resources, {"unified"})[kRtMax] = file_text(grant.request);
-	if (resources.contains("cpu") && resources["cpu"].is_object()) {
-		resources["cpu"].erase("realtimeRuntime");
-		resources["cpu"].erase("realtimePeriod");
-	}
 	if (grant.cpus)
 		make(resources, {"cpu"})["cpus"] = format_cpus(*grant.cpus);
 	if (auto &limits = make_array((*json)["process"], "rlimits"); !has_limit(limits))
@@ -368,6 +375,15 @@ Result<std::string> grant_oci_config(std::string_view text, const std::string &n
 			.push_back({{"path", grant.hook[0]},
 				    {"args", std::vector<std::string>(grant.hook.begin() + 1,
 								      grant.hook.end())}});
+	return json->dump();
+}
+
+Result<std::string> plain_oci_config(std::string_view text, const std::string &name)
+{
+	auto json = parse(text, name);
+	if (!json)
+		return tl::unexpected(json.error());
+	take_out_asks(*json);
 	return json->dump();
 }
 

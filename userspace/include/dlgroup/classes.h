@@ -28,6 +28,8 @@ struct Class {
 
 struct Classes {
 	std::string runtime; // the real one; empty: not said
+	// On a kernel without reservations: started without, not refused (kernel = "prefer").
+	bool prefers_kernel = false;
 	std::map<std::string, Class> by_name;
 
 	const Class *find(const std::string &name) const;
@@ -38,6 +40,7 @@ struct Classes {
 Result<Classes> read_classes(const std::filesystem::path &path, uid_t owner);
 Result<Classes> parse_classes(const std::string &text, const std::string &name);
 
+tl::unexpected<Error> refuse(const Class &of, const Ask &ask, const std::string &reason);
 // What a container of the class gets, with its CPUs if they are limited; a
 // refusal says what it may have. Nothing if it asks for nothing.
 Result<std::optional<Ask>> judge(const Class &of, const OciContainer &container);

@@ -50,6 +50,9 @@ struct OciGrant {
 Result<std::string> grant_oci_config(std::string_view text, const std::string &name,
 				     const OciGrant &grant);
 
+// The same without what a kernel that has no cpu.rt.max could not be given.
+Result<std::string> plain_oci_config(std::string_view text, const std::string &name);
+
 // The cgroup that a runtime makes of cgroupsPath: /path, or SLICE:PREFIX:NAME.
 Result<std::string> oci_cgroup(const std::string &cgroups_path);
 

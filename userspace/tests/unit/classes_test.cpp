@@ -84,6 +84,8 @@ TEST(Classes, AreRead)
 	EXPECT_FALSE(one.annotations || one.sys_nice);
 	EXPECT_TRUE(classes->find("open")->annotations && classes->find("open")->sys_nice);
 	EXPECT_TRUE(parse_classes("", "f")->by_name.empty());
+	EXPECT_FALSE(classes->prefers_kernel || parse_classes("kernel = \"require\"", "f")->prefers_kernel);
+	EXPECT_TRUE(parse_classes("kernel = \"prefer\"", "f")->prefers_kernel);
 }
 
 TEST(Classes, BadOnesAreRefused)
@@ -92,6 +94,8 @@ TEST(Classes, BadOnesAreRefused)
 	EXPECT_EQ(why("\xff").substr(0, 10), "f: line 1:");
 	EXPECT_EQ(why("a = 1"), "f: line 1: unknown key 'a'");
 	EXPECT_EQ(why("class = 1"), "f: class: is not a table: write [class.NAME]");
+	EXPECT_EQ(why("kernel = \"prefers\""), "f: kernel: is neither \"require\" nor \"prefer\"");
+	EXPECT_EQ(why("kernel = true"), "f: kernel: is not a text");
 	EXPECT_EQ(why("runtime = \"crun\""), "f: runtime: is not the full path of a program");
 	EXPECT_EQ(why(with("count = 2", "count = 2\nmax_runtim = \"1ms\"")),
 		  "f: class control: line 8: unknown key 'max_runtim'");

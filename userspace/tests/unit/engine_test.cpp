@@ -239,6 +239,28 @@ lxc.prlimit.rtprio = 49
 	EXPECT_TRUE(std::filesystem::exists(made_.path("etc/lxc/dlgroup-mine.conf")));
 }
 
+TEST_F(EngineTest, LxcStartsWithoutTheKernelIfThePolicyPrefersIt)
+{
+	classes_.prefers_kernel = true;
+	EXPECT_EQ(setup("lxc"), "etc/lxc/dlgroup-control.conf ");
+	auto text = made_.read("etc/lxc/dlgroup-control.conf");
+	std::string key = "lxc.hook.start-host = ";
+	auto at = text.find(key) + key.size();
+	auto hook = text.substr(at, text.find('\n', at) - at);
+	// As LXC calls it, with a command that ends so.
+	auto ends = [&](int status) {
+		made_.write("bin/dlgroup", fmt::format("#!/bin/sh\necho \"$@\" >{}\nexit {}\n",
+						       made_.path("called").string(), status));
+		std::filesystem::permissions(made_.path("bin/dlgroup"), std::filesystem::perms(0755));
+		auto line = fmt::format("PATH={}:$PATH; export LXC_PID=7; exec {}", made_.path("bin").string(), hook);
+		return WEXITSTATUS(std::system(line.c_str()));
+	};
+	EXPECT_EQ(ends(0), 0) << hook;
+	EXPECT_EQ(made_.read("called"), "set pid:7 5ms/20ms --cpus 0-1 --fifo 10\n");
+	EXPECT_EQ(ends(static_cast<int>(Status::unsupported)), 0) << hook;
+	EXPECT_NE(ends(static_cast<int>(Status::refused)), 0) << hook;
+}
+
 TEST_F(EngineTest, WhatCannotBeWrittenIsPutBack)
 {
 	auto change = engine_setup(made_.base(), "docker", classes_);

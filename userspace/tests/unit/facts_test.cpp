@@ -49,6 +49,16 @@ TEST(Support, IsSeenElsewhereWhileNoCgroupHasTheController)
 	EXPECT_EQ(has_support(made.roots(), *read_tree(made.roots())), Known::yes);
 }
 
+TEST(Support, IsSeenInTheListOfFunctionsAtLast)
+{
+	MadeTree made(MadeTree::machine());
+	std::filesystem::remove(made.path("sys/kernel/debug/sched/dl_group_headroom"));
+	made.write("proc/kallsyms", "0000000000000000 t cpu_max_show\n");
+	EXPECT_EQ(has_support(made.roots(), *read_tree(made.roots())), Known::no);
+	made.write("proc/kallsyms", "0000000000000000 t cpu_rt_max_show\n0000000000000000 t cpu_max_show\n");
+	EXPECT_EQ(has_support(made.roots(), *read_tree(made.roots())), Known::yes);
+}
+
 TEST(Features, LendingIsSeenInTheListOfFunctions)
 {
 	MadeTree made(MadeTree::machine());

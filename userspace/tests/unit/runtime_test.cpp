@@ -53,6 +53,22 @@ protected:
 		json["annotations"]["dlgroup.reservation"] = text;
 		made_.write("bundle/config.json", json.dump());
 	}
+	void ask_by_files(const std::string &cpu_rt_max)
+	{
+		auto json = nlohmann::ordered_json::parse(kConfig);
+		auto &resources = json["linux"]["resources"];
+		if (!cpu_rt_max.empty())
+			resources["unified"] = {{"cpu.rt.max", cpu_rt_max}, {"memory.high", "max"}};
+		else
+			resources["cpu"] = {{"realtimeRuntime", 5000}, {"realtimePeriod", 20000}, {"shares", 7}};
+		made_.write("bundle/config.json", json.dump());
+	}
+	// As before the feature: a group has files of the cpu controller, but not that one.
+	void kernel_without()
+	{
+		made_.write("sys/fs/cgroup/a/cpu.weight", "100\n");
+		std::filesystem::remove(made_.path("sys/kernel/debug/sched/dl_group_headroom"));
+	}
 	// In a process of its own, which the runtime takes over.
 	int run(Words words)
 	{
@@ -181,6 +197,64 @@ TEST_F(Runtime, SaysBeforehandThatItDoesNotFit)
 	ask("12ms/20ms@0");
 	refused("dlgroup-free", "/box: refused (rule 1, CPU 0): asked 60.0 %, free 35.0 % of 95.0 % (fair server 5.0 %, "
 				"/a 55.0 %); fits: 7ms/20ms");
+}
+
+TEST_F(Runtime, WithoutTheKernelItIsRefused)
+{
+	kernel_without();
+	auto why = ": the kernel has no cpu.rt.max (CONFIG_DL_GROUP_SCHED), and " + setup_.policy.string() +
+		   " does not say kernel = \"prefer\"";
+	refused("dlgroup-control", "class control: refused 5ms/20ms by its class" + why);
+	EXPECT_NE(made_.read("log").find("level=error msg=\"dlgroup-runtime: class control: refused"), std::string::npos);
+	ask("6ms/20ms");
+	refused("dlgroup-free", "class free: refused 6ms/20ms by the annotation dlgroup.reservation" + why);
+	ask_by_files("7000 20000");
+	refused("dlgroup-control", "class control: refused 7ms/20ms by unified cpu.rt.max" + why);
+	// Who asks for nothing is not concerned.
+	made_.write("bundle/config.json", kConfig);
+	EXPECT_EQ(create("dlgroup-free"), 0);
+	EXPECT_EQ(config(), kConfig);
+}
+
+TEST_F(Runtime, WithoutTheKernelItStartsIfThePolicyPrefersIt)
+{
+	kernel_without();
+	policy("kernel = \"prefer\"\n[class.control]" + std::string(kClass) + "reservation = \"5ms/20ms@0 fifo:10\"\n");
+	auto started = [&](const std::string &what) {
+		auto sentence = "dlgroup-runtime: class control: started without 5ms/20ms by " + what +
+				": the kernel has no cpu.rt.max (CONFIG_DL_GROUP_SCHED)";
+		std::filesystem::remove(made_.path("called"));
+		std::filesystem::remove(made_.path("log"));
+		EXPECT_EQ(run({"dlgroup-control", "--log", log(), "--log-format=json", "create", "-b", bundle(), "id"}), 0);
+		EXPECT_EQ(made_.read("stderr"), sentence + "\n");
+		auto entry = nlohmann::json::parse(made_.read("log"));
+		EXPECT_EQ(entry["level"], "warning");
+		EXPECT_EQ(entry["msg"], sentence);
+		EXPECT_NE(made_.read("called"), "");
+		// Neither a place in the class nor the right to be FIFO is taken.
+		EXPECT_FALSE(std::filesystem::exists(made_.path("run/containers.json")));
+		EXPECT_EQ(config().find("RLIMIT_RTPRIO"), std::string::npos);
+		return nlohmann::json::parse(config());
+	};
+	EXPECT_EQ(started("its class"), nlohmann::json::parse(kConfig));
+	// What would be written to a file that is not there is gone, and what else stands there stays.
+	ask_by_files("5000 20000");
+	EXPECT_EQ(started("unified cpu.rt.max")["linux"]["resources"]["unified"],
+		  (nlohmann::json{{"memory.high", "max"}}));
+	ask_by_files("");
+	EXPECT_EQ(started("realtimeRuntime")["linux"]["resources"]["cpu"], (nlohmann::json{{"shares", 7}}));
+	// What the class does not allow is refused all the same.
+	ask_by_files("50000 100000");
+	std::filesystem::remove(made_.path("called"));
+	refused("dlgroup-control", "the runtime may be 20ms");
+}
+
+TEST_F(Runtime, ThePolicyAloneDoesNotStartItWithout)
+{
+	policy("kernel = \"prefer\"\n[class.control]" + std::string(kClass) + "reservation = \"5ms/20ms@0 fifo:10\"\n");
+	ASSERT_EQ(create("dlgroup-control"), 0) << made_.read("stderr");
+	EXPECT_EQ(made_.read("stderr"), "");
+	EXPECT_EQ(nlohmann::json::parse(config())["linux"]["resources"]["unified"]["cpu.rt.max"], "5000 20000");
 }
 
 TEST_F(Runtime, SaysItInTheLogOfTheEngine)

@@ -16,6 +16,7 @@
 
 #include <dlgroup/admission.h>
 #include <dlgroup/cgroup.h>
+#include <dlgroup/facts.h>
 #include <dlgroup/fs.h>
 
 namespace dlgroup::runtime {
@@ -63,20 +64,35 @@ std::size_t read_options(const std::vector<std::string> &words, std::size_t at, 
 }
 
 // A refusal that is certain is told before anything is made.
-Result<void> ask_before(const Roots &roots, const std::string &cgroup, const Ask &ask)
+Result<void> ask_before(const Roots &roots, const Tree &tree, const std::string &cgroup, const Ask &ask)
 {
-	auto tree = read_tree(roots);
-	if (!tree)
-		return tl::unexpected(tree.error());
 	// Who may not read it hears of it from the kernel.
 	auto headroom = read_headroom(roots).value_or(std::vector<Headroom>{});
-	if (auto refusal = foresee(*tree, cgroup, apply_request({}, ask.request), ask.cpus, headroom))
+	if (auto refusal = foresee(tree, cgroup, apply_request({}, ask.request), ask.cpus, headroom))
 		return fail(Status::refused, cgroup, to_text(*refusal));
 	return {};
 }
 
-// The bundle gets what its container may have; untouched if that is nothing.
-Result<void> prepare(const Setup &setup, const Classes &classes, const std::string &name, const Call &call)
+// The kernel cannot do it. What the bundle asks for in files that are not there would
+// keep it from starting. Gives the warning.
+Result<std::string> start_without(const Setup &setup, const Classes &classes, const Class &of, const Ask &ask,
+				  const Dir &bundle, const std::string &config, const std::string &path)
+{
+	const char *lacks = "the kernel has no cpu.rt.max (CONFIG_DL_GROUP_SCHED)";
+	if (!classes.prefers_kernel)
+		return refuse(of, ask, fmt::format("{}, and {} does not say kernel = \"prefer\"", lacks,
+						   setup.policy.string()));
+	auto text = plain_oci_config(config, path);
+	auto done = text ? bundle.replace("config.json", *text) : tl::unexpected(text.error());
+	if (!done)
+		return tl::unexpected(done.error());
+	return fmt::format("class {}: started without {} by {}: {}", of.name,
+			   format_rt_max(apply_request({}, ask.request)), ask.source, lacks);
+}
+
+// The bundle gets what its container may have; untouched if that is nothing. Gives
+// a warning, or nothing.
+Result<std::string> prepare(const Setup &setup, const Classes &classes, const std::string &name, const Call &call)
 {
 	if (call.other_config)
 		return bad_input("--config", "only the config.json of a bundle is looked at");
@@ -95,7 +111,7 @@ Result<void> prepare(const Setup &setup, const Classes &classes, const std::stri
 	if (!of && name != kUnnamed)
 		return bad_input("class " + name, "not in " + setup.policy.string());
 	if (!of && !container->ask)
-		return {};
+		return "";
 	if (!of)
 		return fail(Status::refused, path,
 			    fmt::format("asks for a reservation by {}; {} has no class '{}', and without one nothing "
@@ -104,7 +120,7 @@ Result<void> prepare(const Setup &setup, const Classes &classes, const std::stri
 	if (!judged)
 		return tl::unexpected(judged.error());
 	if (!*judged)
-		return {};
+		return "";
 	const auto &ask = **judged;
 
 	auto roots = setup.roots;
@@ -114,6 +130,11 @@ Result<void> prepare(const Setup &setup, const Classes &classes, const std::stri
 			return tl::unexpected(mount.error());
 		roots.cgroup = *mount;
 	}
+	auto tree = read_tree(roots);
+	if (!tree)
+		return tl::unexpected(tree.error());
+	if (has_support(roots, *tree) == Known::no)
+		return start_without(setup, classes, *of, ask, *bundle, file->text, path);
 	auto cgroup = oci_cgroup(container->cgroups_path);
 	if (!cgroup)
 		return tl::unexpected(cgroup.error());
@@ -128,11 +149,19 @@ Result<void> prepare(const Setup &setup, const Classes &classes, const std::stri
 	auto text = grant_oci_config(file->text, path, grant);
 	if (!text)
 		return tl::unexpected(text.error());
-	if (auto fits = ask_before(roots, *cgroup, ask); !fits)
-		return fits;
-	if (auto entered = enter(roots, setup.state, *of, *cgroup, ask, getpid()); !entered)
-		return entered;
-	return bundle->replace("config.json", *text);
+	auto done = ask_before(roots, *tree, *cgroup, ask);
+	if (done)
+		done = enter(roots, setup.state, *of, *cgroup, ask, getpid());
+	if (done)
+		done = bundle->replace("config.json", *text);
+	if (!done)
+		return tl::unexpected(done.error());
+	return "";
+}
+
+std::string text_of(const Error &error)
+{
+	return error.object + ": " + error.reason;
 }
 
 Result<std::string> real_runtime(const Setup &setup, const Classes &classes)
@@ -174,31 +203,29 @@ Call parse_call(const std::vector<std::string> &arguments)
 	return call;
 }
 
-int report(const Error &error, const std::string &log, const std::string &format)
+void report(const char *level, const std::string &text, const std::string &log, const std::string &format)
 {
-	auto text = error.object + ": " + error.reason;
 	std::fprintf(stderr, "%s: %s\n", kName, text.c_str());
 	// crun also logs to file:PATH, and to what is no file.
 	auto path = log.starts_with("file:") ? log.substr(5) : log;
 	if (path.empty() || path.starts_with("journald:") || path.starts_with("syslog:"))
-		return 1;
+		return;
 	char now[32];
 	auto seconds = std::time(nullptr);
 	std::tm utc{};
 	std::strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
-	nlohmann::ordered_json entry = {{"level", "error"}, {"msg", std::string(kName) + ": " + text}, {"time", now}};
+	nlohmann::ordered_json entry = {{"level", level}, {"msg", std::string(kName) + ": " + text}, {"time", now}};
 	auto dump = [](const nlohmann::ordered_json &json) {
 		return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 	};
 	auto line = (format == "json" ? dump(entry)
-				      : fmt::format("time=\"{}\" level=error msg={}", now, dump(entry["msg"]))) + "\n";
+				      : fmt::format("time=\"{}\" level={} msg={}", now, level, dump(entry["msg"]))) + "\n";
 	int fd = open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0644);
 	if (fd >= 0) {
 		// What cannot be logged has been said on stderr.
 		[[maybe_unused]] auto put = write(fd, line.data(), line.size());
 		close(fd);
 	}
-	return 1;
 }
 
 int main(const Setup &setup, const std::vector<std::string> &arguments)
@@ -216,12 +243,18 @@ int main(const Setup &setup, const std::vector<std::string> &arguments)
 		state << std::cin.rdbuf();
 		if (done)
 			done = hook(roots, tasks, arguments, state.str());
+		if (done)
+			return 0;
 		bool logs = arguments.size() > 5;
-		return done ? 0 : report(done.error(), logs ? arguments[4] : "", logs ? arguments[5] : "");
+		report("error", text_of(done.error()), logs ? arguments[4] : "", logs ? arguments[5] : "");
+		return 1;
 	}
 
 	auto call = parse_call(arguments);
-	auto give_up = [&](const Error &error) { return report(error, call.log, call.log_format); };
+	auto give_up = [&](const Error &error) {
+		report("error", text_of(error), call.log, call.log_format);
+		return 1;
+	};
 	if (!name.starts_with(kPrefix))
 		return give_up({Status::bad_input, name, "is called neither dlgroup-runtime nor dlgroup-CLASS", 0, nullptr});
 	auto classes = read_classes(setup.policy, setup.owner);
@@ -230,9 +263,13 @@ int main(const Setup &setup, const std::vector<std::string> &arguments)
 	auto real = real_runtime(setup, *classes);
 	if (!real)
 		return give_up(real.error());
-	if (call.command == "create" || call.command == "run")
-		if (auto done = prepare(setup, *classes, name.substr(kPrefix.size()), call); !done)
-			return give_up(done.error());
+	if (call.command == "create" || call.command == "run") {
+		auto warning = prepare(setup, *classes, name.substr(kPrefix.size()), call);
+		if (!warning)
+			return give_up(warning.error());
+		if (!warning->empty())
+			report("warning", *warning, call.log, call.log_format);
+	}
 	std::vector<char *> argv{real->data()};
 	for (std::size_t i = 1; i < arguments.size(); i++)
 		argv.push_back(const_cast<char *>(arguments[i].c_str()));

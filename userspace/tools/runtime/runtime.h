@@ -29,8 +29,8 @@ struct Call {
 };
 Call parse_call(const std::vector<std::string> &arguments);
 
-// On stderr, and in the log that the engine reads. Gives the exit status.
-int report(const Error &error, const std::string &log, const std::string &format);
+// On stderr, and in the log that the engine reads.
+void report(const char *level, const std::string &text, const std::string &log, const std::string &format);
 
 // The name in arguments[0] says what for: dlgroup-CLASS or dlgroup-hook. Comes
 // back with an exit status, unless the real runtime takes the process over.
