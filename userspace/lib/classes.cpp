@@ -196,9 +196,14 @@ Result<Classes> read_classes(const std::filesystem::path &path, uid_t owner)
 	return parse_classes(file->text, path.string());
 }
 
+std::optional<Ask> wanted_by(const OciContainer &container, const Class *of)
+{
+	return container.ask || !of ? container.ask : of->reservation;
+}
+
 Result<std::optional<Ask>> judge(const Class &of, const OciContainer &container)
 {
-	auto ask = container.ask ? container.ask : of.reservation;
+	auto ask = wanted_by(container, &of);
 	if (!ask)
 		return std::nullopt;
 	if (ask->from_annotation && !of.annotations)

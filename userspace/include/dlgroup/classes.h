@@ -40,6 +40,8 @@ struct Classes {
 Result<Classes> read_classes(const std::filesystem::path &path, uid_t owner);
 Result<Classes> parse_classes(const std::string &text, const std::string &name);
 
+// What a container asks for itself, else what its class has for it.
+std::optional<Ask> wanted_by(const OciContainer &container, const Class *of);
 tl::unexpected<Error> refuse(const Class &of, const Ask &ask, const std::string &reason);
 // What a container of the class gets, with its CPUs if they are limited; a
 // refusal says what it may have. Nothing if it asks for nothing.

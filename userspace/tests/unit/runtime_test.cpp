@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sched.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,6 +41,7 @@ protected:
 		setup_.owner = geteuid();
 		setup_.state = made_.path("run");
 		setup_.roots = made_.roots();
+		setup_.journal = made_.path("journal");
 		// The process itself has to be found.
 		std::filesystem::remove_all(made_.path("proc"));
 		std::filesystem::create_symlink("/proc", made_.path("proc"));
@@ -70,13 +73,17 @@ protected:
 		std::filesystem::remove(made_.path("sys/kernel/debug/sched/dl_group_headroom"));
 	}
 	// In a process of its own, which the runtime takes over.
-	int run(Words words)
+	int run(Words words, const std::string &input = "")
 	{
+		made_.write("stdin", input);
 		auto errors = made_.path("stderr").string();
 		pid_t child = fork();
 		if (child == 0) {
 			if (dup2(open(errors.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO) < 0)
 				_exit(99);
+			if (dup2(open(made_.path("stdin").c_str(), O_RDONLY), STDIN_FILENO) < 0)
+				_exit(99);
+			alarm(20); // for one that waits for the journal
 			_exit(runtime::main(setup_, words));
 		}
 		int status = 0;
@@ -113,6 +120,7 @@ TEST(Call, IsReadAsTheRuntimesReadIt)
 				"create", "--bundle", "/b", "id"});
 	EXPECT_EQ(call.command, "create");
 	EXPECT_EQ(call.bundle, "/b");
+	EXPECT_EQ(call.id, "id");
 	EXPECT_EQ(call.log, "l");
 	EXPECT_EQ(call.log_format, "json");
 	EXPECT_EQ(parse_call({"r", "run", "-b", "/b", "id", "-b", "/c"}).bundle, "/b");
@@ -296,6 +304,125 @@ TEST_F(Runtime, RefusesABundleItCannotTrust)
 	setup_.self = made_.path("crun");
 	EXPECT_EQ(run({"dlgroup-runtime", "list"}), 1);
 	EXPECT_NE(made_.read("stderr").find("runtime: is dlgroup-runtime itself"), std::string::npos);
+}
+
+// Where journald's socket would be.
+class Journal : public Runtime {
+protected:
+	Journal() : socket_(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0))
+	{
+		name_.sun_family = AF_UNIX;
+		setup_.journal.string().copy(name_.sun_path, sizeof(name_.sun_path) - 1);
+		EXPECT_EQ(bind(socket_, address(), sizeof(name_)), 0);
+	}
+	~Journal() override { close(socket_); }
+	const sockaddr *address() const { return reinterpret_cast<const sockaddr *>(&name_); }
+	// The next entry; "" if there is none.
+	std::string entry()
+	{
+		char text[4096];
+		auto got = recv(socket_, text, sizeof(text), MSG_DONTWAIT);
+		return got < 0 ? "" : std::string(text, static_cast<std::size_t>(got));
+	}
+
+	sockaddr_un name_{};
+	int socket_;
+};
+
+TEST_F(Journal, HasWhatIsGranted)
+{
+	ASSERT_EQ(create("dlgroup-control"), 0) << made_.read("stderr");
+	EXPECT_EQ(entry(), R"(MESSAGE=container id: class control: granted 5ms/20ms on CPU 0, FIFO 10 by its class
+PRIORITY=6
+SYSLOG_IDENTIFIER=dlgroup-runtime
+DLGROUP_DECISION=granted
+DLGROUP_CONTAINER=id
+DLGROUP_CLASS=control
+DLGROUP_CGROUP=/box
+DLGROUP_ASKED=5ms/20ms
+DLGROUP_BY=its class
+DLGROUP_GIVEN=5ms/20ms on CPU 0, FIFO 10
+)");
+	EXPECT_EQ(entry(), "");
+}
+
+TEST_F(Journal, HasWhatIsRefused)
+{
+	ask_by_files("50000 100000");
+	EXPECT_EQ(create("dlgroup-control"), 1);
+	EXPECT_EQ(entry(), R"(MESSAGE=container id: class control: refused 50ms/100ms by unified cpu.rt.max: the runtime may be 20ms
+PRIORITY=3
+SYSLOG_IDENTIFIER=dlgroup-runtime
+DLGROUP_DECISION=refused
+DLGROUP_CONTAINER=id
+DLGROUP_CLASS=control
+DLGROUP_ASKED=50ms/100ms
+DLGROUP_BY=unified cpu.rt.max
+)");
+	// What does not fit was allowed, but nothing is given.
+	made_.add_group("/a", "19000 20000");
+	made_.write("sys/kernel/debug/sched/dl_group_headroom",
+		    "cpu0 cap 267401227875123 fair 14073748835532 groups 253327479039591 tasks 0 free 0\n");
+	ask("6ms/20ms@0");
+	EXPECT_EQ(create("dlgroup-free"), 1);
+	auto text = entry();
+	EXPECT_NE(text.find("\nDLGROUP_DECISION=refused\n"), text.npos) << text;
+	EXPECT_NE(text.find("\nDLGROUP_CGROUP=/box\n"), text.npos) << text;
+	EXPECT_EQ(text.find("DLGROUP_GIVEN"), text.npos) << text;
+	setup_.owner++;
+	EXPECT_EQ(create("dlgroup-control"), 1);
+	EXPECT_NE(entry().find("is another user's\n"), std::string::npos);
+}
+
+TEST_F(Journal, HasWhatStartsWithout)
+{
+	kernel_without();
+	policy("kernel = \"prefer\"\n[class.control]" + std::string(kClass) + "reservation = \"5ms/20ms@0 fifo:10\"\n");
+	ASSERT_EQ(create("dlgroup-control"), 0) << made_.read("stderr");
+	auto text = entry();
+	EXPECT_TRUE(text.starts_with("MESSAGE=container id: class control: started without 5ms/20ms by its class: ")) << text;
+	EXPECT_NE(text.find("\nPRIORITY=4\n"), text.npos) << text;
+	EXPECT_NE(text.find("\nDLGROUP_DECISION=without\n"), text.npos) << text;
+	EXPECT_EQ(text.find("DLGROUP_GIVEN"), text.npos) << text;
+}
+
+TEST_F(Journal, HasWhatTheHookRefuses)
+{
+	EXPECT_EQ(run({"dlgroup-hook", "/box", "5000 20000", "keep"}, R"({"id": "web", "pid": 1})"), 1);
+	auto text = entry();
+	EXPECT_TRUE(text.starts_with("MESSAGE=container web: 1 (")) << text;
+	EXPECT_NE(text.find("\nDLGROUP_DECISION=refused\nDLGROUP_CONTAINER=web\nDLGROUP_CGROUP=/box\n"), text.npos) << text;
+}
+
+TEST_F(Journal, HasNothingOfOthers)
+{
+	EXPECT_EQ(create("dlgroup-free"), 0);
+	setup_.owner++;
+	EXPECT_EQ(run({"dlgroup-control", "kill", "id"}), 1);
+	EXPECT_EQ(entry(), "");
+}
+
+TEST_F(Journal, IsToldNothingByAName)
+{
+	ask("1ms/20ms@0");
+	EXPECT_EQ(run({"dlgroup-control", "create", "-b", bundle(), "a\nDLGROUP_DECISION=granted"}), 1);
+	for (const auto &line : lines(entry()))
+		EXPECT_TRUE(!line.starts_with("DLGROUP_DECISION=") || line == "DLGROUP_DECISION=refused") << line;
+}
+
+// A journal that is not read, or not there, keeps no container waiting, and stops none.
+TEST_F(Journal, IsNotWaitedFor)
+{
+	int full = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	while (sendto(full, "x", 1, MSG_DONTWAIT, address(), sizeof(name_)) == 1)
+		;
+	close(full);
+	EXPECT_EQ(create("dlgroup-control"), 0) << made_.read("stderr");
+	EXPECT_EQ(made_.read("stderr"), "");
+	std::filesystem::remove(setup_.journal);
+	made_.write("bundle/config.json", kConfig);
+	EXPECT_EQ(create("dlgroup-control"), 0) << made_.read("stderr");
+	EXPECT_EQ(made_.read("stderr"), "");
 }
 
 // The container's first process is a child of the test in a made cgroup.

@@ -18,6 +18,13 @@ namespace {
 
 constexpr std::size_t kLargestState = 1 << 20;
 
+// A member of the state; null if it is not there, or is no state.
+nlohmann::json member(const std::string &state, const char *name)
+{
+	auto json = state.size() > kLargestState ? nlohmann::json() : nlohmann::json::parse(state, nullptr, false);
+	return json.is_object() ? json.value(name, nlohmann::json()) : nlohmann::json();
+}
+
 // A process that cannot become another one behind our back.
 class Held {
 public:
@@ -41,6 +48,12 @@ private:
 
 } // namespace
 
+std::string container_of_state(const std::string &state)
+{
+	auto id = member(state, "id");
+	return id.is_string() ? id.get<std::string>() : "";
+}
+
 Result<void> hook(const Roots &roots, TaskControl &tasks, const std::vector<std::string> &arguments,
 		  const std::string &state)
 {
@@ -51,8 +64,7 @@ Result<void> hook(const Roots &roots, TaskControl &tasks, const std::vector<std:
 	auto policy = parse_policy_word(arguments[3]);
 	if (!group || !wanted || !policy)
 		return tl::unexpected(!group ? group.error() : !wanted ? wanted.error() : policy.error());
-	auto json = state.size() > kLargestState ? nlohmann::json() : nlohmann::json::parse(state, nullptr, false);
-	auto number = json.is_object() ? json.value("pid", nlohmann::json()) : nlohmann::json();
+	auto number = member(state, "pid");
 	if (!number.is_number_unsigned() || number > 4194304U || number == 0U)
 		return bad_input("state", "on standard input has no pid of a container");
 	auto pid = number.get<pid_t>();

@@ -73,26 +73,36 @@ Result<void> ask_before(const Roots &roots, const Tree &tree, const std::string 
 	return {};
 }
 
+std::string asked(const Ask &ask)
+{
+	return format_rt_max(apply_request({}, ask.request));
+}
+
 // The kernel cannot do it. What the bundle asks for in files that are not there would
-// keep it from starting. Gives the warning.
-Result<std::string> start_without(const Setup &setup, const Classes &classes, const Class &of, const Ask &ask,
-				  const Dir &bundle, const std::string &config, const std::string &path)
+// keep it from starting.
+Result<void> start_without(const Setup &setup, const Classes &classes, const Class &of, const Ask &ask,
+			   const Dir &bundle, const std::string &config, const std::string &path,
+			   Decision &decision)
 {
 	const char *lacks = "the kernel has no cpu.rt.max (CONFIG_DL_GROUP_SCHED)";
 	if (!classes.prefers_kernel)
 		return refuse(of, ask, fmt::format("{}, and {} does not say kernel = \"prefer\"", lacks,
 						   setup.policy.string()));
 	auto text = plain_oci_config(config, path);
-	auto done = text ? bundle.replace("config.json", *text) : tl::unexpected(text.error());
-	if (!done)
-		return tl::unexpected(done.error());
-	return fmt::format("class {}: started without {} by {}: {}", of.name,
-			   format_rt_max(apply_request({}, ask.request)), ask.source, lacks);
+	if (!text)
+		return tl::unexpected(text.error());
+	auto done = bundle.replace("config.json", *text);
+	if (done) {
+		decision.outcome = "without";
+		decision.sentence = fmt::format("class {}: started without {} by {}: {}", of.name, asked(ask),
+						ask.source, lacks);
+	}
+	return done;
 }
 
-// The bundle gets what its container may have; untouched if that is nothing. Gives
-// a warning, or nothing.
-Result<std::string> prepare(const Setup &setup, const Classes &classes, const std::string &name, const Call &call)
+// The bundle gets what its container may have; untouched if that is nothing.
+Result<void> prepare(const Setup &setup, const Classes &classes, const std::string &name, const Call &call,
+		     Decision &decision)
 {
 	if (call.other_config)
 		return bad_input("--config", "only the config.json of a bundle is looked at");
@@ -110,8 +120,13 @@ Result<std::string> prepare(const Setup &setup, const Classes &classes, const st
 	const auto *of = classes.find(name);
 	if (!of && name != kUnnamed)
 		return bad_input("class " + name, "not in " + setup.policy.string());
-	if (!of && !container->ask)
-		return "";
+	auto wanted = wanted_by(*container, of);
+	if (!wanted) {
+		decision.outcome.clear();
+		return {};
+	}
+	decision.asked = asked(*wanted);
+	decision.by = wanted->source;
 	if (!of)
 		return fail(Status::refused, path,
 			    fmt::format("asks for a reservation by {}; {} has no class '{}', and without one nothing "
@@ -119,8 +134,6 @@ Result<std::string> prepare(const Setup &setup, const Classes &classes, const st
 	auto judged = judge(*of, *container);
 	if (!judged)
 		return tl::unexpected(judged.error());
-	if (!*judged)
-		return "";
 	const auto &ask = **judged;
 
 	auto roots = setup.roots;
@@ -134,10 +147,11 @@ Result<std::string> prepare(const Setup &setup, const Classes &classes, const st
 	if (!tree)
 		return tl::unexpected(tree.error());
 	if (has_support(roots, *tree) == Known::no)
-		return start_without(setup, classes, *of, ask, *bundle, file->text, path);
+		return start_without(setup, classes, *of, ask, *bundle, file->text, path, decision);
 	auto cgroup = oci_cgroup(container->cgroups_path);
 	if (!cgroup)
 		return tl::unexpected(cgroup.error());
+	decision.cgroup = *cgroup;
 	std::error_code failed;
 	auto self = std::filesystem::canonical(setup.self, failed);
 	if (failed)
@@ -155,8 +169,12 @@ Result<std::string> prepare(const Setup &setup, const Classes &classes, const st
 	if (done)
 		done = bundle->replace("config.json", *text);
 	if (!done)
-		return tl::unexpected(done.error());
-	return "";
+		return done;
+	decision.given = fmt::format("{}{}{}", asked(ask), ask.cpus ? " on " + name_cpus(*ask.cpus) : "",
+				     ask.policy ? ", " + name_policy(*ask.policy) : "");
+	decision.outcome = "granted";
+	decision.sentence = fmt::format("class {}: granted {} by {}", of->name, decision.given, ask.source);
+	return {};
 }
 
 std::string text_of(const Error &error)
@@ -194,7 +212,9 @@ Call parse_call(const std::vector<std::string> &arguments)
 		return call;
 	call.command = arguments[at];
 	options.clear();
-	read_options(arguments, at + 1, kCreate, options);
+	at = read_options(arguments, at + 1, kCreate, options);
+	if (at < arguments.size())
+		call.id = arguments[at];
 	for (const auto &option : options)
 		if (option.name == "b" || option.name == "bundle")
 			call.bundle = option.value;
@@ -246,13 +266,27 @@ int main(const Setup &setup, const std::vector<std::string> &arguments)
 		if (done)
 			return 0;
 		bool logs = arguments.size() > 5;
-		report("error", text_of(done.error()), logs ? arguments[4] : "", logs ? arguments[5] : "");
+		Decision decision;
+		decision.container = container_of_state(state.str());
+		decision.cgroup = arguments.size() > 1 ? arguments[1] : "";
+		decision.sentence = text_of(done.error());
+		report("error", decision.sentence, logs ? arguments[4] : "", logs ? arguments[5] : "");
+		record(setup.journal, decision);
 		return 1;
 	}
 
 	auto call = parse_call(arguments);
+	bool starts = call.command == "create" || call.command == "run";
+	Decision decision;
+	decision.container = call.id;
+	decision.of = name.substr(std::min(name.size(), kPrefix.size()));
 	auto give_up = [&](const Error &error) {
-		report("error", text_of(error), call.log, call.log_format);
+		decision.outcome = "refused";
+		decision.given.clear(); // the real runtime could not be started
+		decision.sentence = text_of(error);
+		report("error", decision.sentence, call.log, call.log_format);
+		if (starts)
+			record(setup.journal, decision);
 		return 1;
 	};
 	if (!name.starts_with(kPrefix))
@@ -263,12 +297,13 @@ int main(const Setup &setup, const std::vector<std::string> &arguments)
 	auto real = real_runtime(setup, *classes);
 	if (!real)
 		return give_up(real.error());
-	if (call.command == "create" || call.command == "run") {
-		auto warning = prepare(setup, *classes, name.substr(kPrefix.size()), call);
-		if (!warning)
-			return give_up(warning.error());
-		if (!warning->empty())
-			report("warning", *warning, call.log, call.log_format);
+	if (starts) {
+		if (auto done = prepare(setup, *classes, decision.of, call, decision); !done)
+			return give_up(done.error());
+		if (decision.outcome == "without")
+			report("warning", decision.sentence, call.log, call.log_format);
+		if (!decision.outcome.empty())
+			record(setup.journal, decision);
 	}
 	std::vector<char *> argv{real->data()};
 	for (std::size_t i = 1; i < arguments.size(); i++)
