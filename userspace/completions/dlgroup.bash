@@ -137,4 +137,11 @@ _dlgroup()
 	fi
 }
 
-complete -F _dlgroup dlgroup
+# Run by the completions of zsh and fish: the words up to the one to complete.
+if [ "$0" = "${BASH_SOURCE[0]}" ]; then
+	COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+	_dlgroup
+	[ ${#COMPREPLY[@]} -eq 0 ] || printf '%s\n' "${COMPREPLY[@]}"
+else
+	complete -F _dlgroup dlgroup
+fi
