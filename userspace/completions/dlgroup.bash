@@ -12,7 +12,7 @@ _dlgroup_groups()
 _dlgroup()
 {
 	local verbs='set show list save apply rm run attach detach vm irq net container features doctor check design fit simulate gen'
-	local vm_verbs='attach detach show list run watch' container_verbs='setup unset'
+	local vm_verbs='attach detach show list run profile watch' container_verbs='setup unset'
 	local irq_verbs='list attach detach' # and of net
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
@@ -50,6 +50,7 @@ _dlgroup()
 	apply | detach | rm | 'container '*) options+=' --dry-run' ;;
 	list) options+=' --headroom' ;;
 	'vm attach' | 'vm run') options+=" $reservation --profile --dry-run" ;;
+	'vm profile') options+=' --period --duration --margin' ;;
 	'vm detach' | 'vm watch' | 'irq detach' | 'net detach') options+=' --dry-run' ;;
 	'irq list') options+=' --interval' ;;
 	'irq attach' | 'net attach') options+=' --fifo --shared --dry-run' ;;
@@ -103,7 +104,7 @@ _dlgroup()
 		return
 		;;
 	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name | --latency | --overhead | \
-		--duration | --utilisation | --tasks | --seed | --interval)
+		--duration | --utilisation | --tasks | --seed | --interval | --margin)
 		return
 		;;
 	esac
@@ -126,7 +127,7 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W "$container_verbs" -- "$cur")
 	elif [[ $verb == 'container '* && $prev == "${verb#container }" ]]; then
 		mapfile -t COMPREPLY < <(compgen -W 'docker podman containerd lxc' -- "$cur")
-	elif [[ $verb == 'vm '* && $prev == "${verb#vm }" && " attach detach show " == *" $prev "* ]]; then
+	elif [[ $verb == 'vm '* && $prev == "${verb#vm }" && " attach detach show profile " == *" $prev "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(pgrep -d ' ' '^qemu-' 2>/dev/null)" -- "$cur")
 	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")

@@ -107,26 +107,6 @@ Feature probe_deadline(const Roots &roots, const Tree &tree, GroupControl &group
 	return feature;
 }
 
-IrqAccounting irq_accounting(const Roots &roots)
-{
-	if (auto line = read_file(roots.proc / "cmdline"))
-		if (contains_word(*line, "tsc=noirqtime"))
-			return IrqAccounting::off_by_parameter;
-	// The kernel shows interrupt pressure only if it accounts their time.
-	if (is_there(roots.proc / "pressure/memory"))
-		return is_there(roots.proc / "pressure/irq") ? IrqAccounting::on
-							   : IrqAccounting::off_by_build;
-	switch (built_with(roots, "CONFIG_IRQ_TIME_ACCOUNTING")) {
-	case Known::yes:
-		return IrqAccounting::on;
-	case Known::no:
-		return IrqAccounting::off_by_build;
-	case Known::unknown:
-		break;
-	}
-	return IrqAccounting::unknown;
-}
-
 std::vector<V1Mount> v1_mounts(const Roots &roots)
 {
 	std::vector<V1Mount> found;
@@ -196,6 +176,26 @@ std::map<std::string, Counters> read_counters(const Roots &roots, const Tree &tr
 }
 
 } // namespace
+
+IrqAccounting irq_accounting(const Roots &roots)
+{
+	if (auto line = read_file(roots.proc / "cmdline"))
+		if (contains_word(*line, "tsc=noirqtime"))
+			return IrqAccounting::off_by_parameter;
+	// The kernel shows interrupt pressure only if it accounts their time.
+	if (is_there(roots.proc / "pressure/memory"))
+		return is_there(roots.proc / "pressure/irq") ? IrqAccounting::on
+							   : IrqAccounting::off_by_build;
+	switch (built_with(roots, "CONFIG_IRQ_TIME_ACCOUNTING")) {
+	case Known::yes:
+		return IrqAccounting::on;
+	case Known::no:
+		return IrqAccounting::off_by_build;
+	case Known::unknown:
+		break;
+	}
+	return IrqAccounting::unknown;
+}
 
 Known has_support(const Roots &roots, const Tree &tree)
 {

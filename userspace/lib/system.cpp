@@ -33,6 +33,15 @@ std::optional<pid_t> to_pid(const std::string &text)
 	return pid;
 }
 
+std::optional<std::int64_t> to_count(const std::string &text)
+{
+	std::int64_t count{};
+	auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+	if (error != std::errc{} || end != text.data() + text.size() || count < 0)
+		return std::nullopt;
+	return count;
+}
+
 int plain(const Policy &policy)
 {
 	return policy.policy & ~SCHED_RESET_ON_FORK;
@@ -210,25 +219,29 @@ bool is_running(const Roots &roots, pid_t pid, std::uint64_t started)
 	return (fields[0] != "Z" && fields[0] != "X") || threads_of(roots, pid).size() > 1;
 }
 
+std::optional<RunTime> parse_schedstat(const std::string &text)
+{
+	auto fields = words(text);
+	auto ran = fields.empty() ? std::nullopt : to_count(fields[0]);
+	auto waited = fields.size() < 2 ? std::nullopt : to_count(fields[1]);
+	if (!ran || !waited)
+		return std::nullopt;
+	return RunTime{nanoseconds(*ran), nanoseconds(*waited)};
+}
+
 nanoseconds cpu_time(const Roots &roots, pid_t tid)
 {
 	auto dir = roots.proc / std::to_string(tid);
 	// Exact, where the kernel has CONFIG_SCHED_INFO.
-	std::int64_t number = 0;
-	auto read = [&](const std::string &from) {
-		auto end = from.data() + from.size();
-		return std::from_chars(from.data(), end, number).ptr == end;
-	};
-	if (auto fields = words(read_file(dir / "schedstat").value_or(""));
-	    !fields.empty() && read(fields[0]))
-		return nanoseconds(number);
+	if (auto exact = parse_schedstat(read_file(dir / "schedstat").value_or("")))
+		return exact->ran;
 	constexpr std::size_t kUser = 14 - 3, kSystem = 15 - 3;
 	auto stat = read_file(dir / "stat").value_or("");
 	auto fields = words(stat.substr(stat.rfind(')') + 1));
 	std::int64_t ticks = 0;
 	for (auto at : {kUser, kSystem})
-		if (fields.size() > at && read(fields[at]))
-			ticks += number;
+		if (fields.size() > at)
+			ticks += to_count(fields[at]).value_or(0);
 	return std::chrono::seconds(1) * ticks / sysconf(_SC_CLK_TCK);
 }
 

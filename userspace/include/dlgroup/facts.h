@@ -55,6 +55,8 @@ struct V1Mount {
 	std::string controllers; // those of cpu and cpuset it holds
 };
 enum class IrqAccounting { unknown, on, off_by_parameter, off_by_build };
+// On: interrupts are not charged to whom they hit.
+IrqAccounting irq_accounting(const Roots &roots);
 
 using Counters = std::map<std::string, std::uint64_t>;
 

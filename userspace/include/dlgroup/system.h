@@ -66,6 +66,12 @@ std::vector<Task> kernel_threads(const Roots &roots); // by id
 std::optional<std::uint64_t> start_of(const Roots &roots, pid_t pid);
 // Whether it is still the process that was started then, and not only waited for by its parent.
 bool is_running(const Roots &roots, pid_t pid, std::uint64_t started);
+// /proc/TID/schedstat. What a thread that runs has run is up to date at every tick of its CPU
+// only, and whenever somebody reads the cpu.rt.stat of the reservation that it runs in.
+struct RunTime {
+	nanoseconds ran{0}, waited{0}; // waited: for a CPU
+};
+std::optional<RunTime> parse_schedstat(const std::string &text);
 // What a thread has run so far; 0 if it has ended.
 nanoseconds cpu_time(const Roots &roots, pid_t tid);
 

@@ -39,6 +39,7 @@ struct Options {
 	std::vector<pid_t> pids;
 	std::vector<std::string> command;
 	std::string profile;
+	unsigned margin = 20;
 	std::vector<std::string> names; // of interrupts or interfaces
 	bool shared = false;
 	std::string interval = "1s";
@@ -155,6 +156,7 @@ Result<int> vm_detach(const Context &context);
 Result<int> vm_list(const Context &context);
 Result<int> vm_run(const Context &context);
 Result<int> vm_watch(const Context &context);
+Result<int> vm_profile(const Context &context);
 Result<int> irq_list(const Context &context);
 Result<int> irq_attach(const Context &context);
 Result<int> irq_detach(const Context &context);

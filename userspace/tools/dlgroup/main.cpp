@@ -291,6 +291,17 @@ void CommandLine::add_vm_verbs()
 	add_profile(run_verb);
 	add_dry_run(run_verb);
 
+	auto *profile_verb = verb("profile", "tell what a guest uses in a period, and what to reserve for that",
+				  vm_profile, vm);
+	add_guest(profile_verb);
+	profile_verb->add_option("--period", options_.period,
+				 "of what the guest does (default: the reservation's, or 20ms)");
+	profile_verb->add_option("--duration", options_.duration, "for how long to measure (default: 10s)");
+	profile_verb->add_option("--margin", options_.margin,
+				 "how much more than was used to propose (default: 20)")
+		->check(CLI::Range(0, 1000))
+		->type_name("PERCENT");
+
 	add_dry_run(verb("watch", "keep attached guests as their profiles say, until told to end", vm_watch,
 			 vm));
 }

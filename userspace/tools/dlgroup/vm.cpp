@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 #include <sched.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,16 @@
 #include <dlgroup/guest_record.h>
 
 namespace dlgroup::tool {
+
+int told_to_end()
+{
+	sigset_t signals;
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGINT);
+	sigprocmask(SIG_BLOCK, &signals, nullptr);
+	return signalfd(-1, &signals, SFD_CLOEXEC);
+}
 
 std::string name_guest(pid_t pid, const std::string &name)
 {
@@ -433,15 +444,6 @@ Json thread_json(const Context &context, const GuestThread &thread)
 	return out;
 }
 
-// The group whose number rules the guest; the guest's own if there is none.
-std::size_t ruling_group(const Context &context, const Tree &tree, const Guest &guest,
-			 const std::optional<GuestRecord> &record)
-{
-	auto group = record ? record->group : domain_of(context, guest.main().cgroup);
-	auto at = tree.find(group).value_or(0);
-	return tree.source_of(at).value_or(at);
-}
-
 Json guest_json(const Context &context, const Tree &tree, const Guest &guest,
 		const std::optional<GuestRecord> &record)
 {
@@ -510,31 +512,12 @@ Result<std::optional<GuestRecords>> open_records(const Context &context)
 	return *records;
 }
 
-Result<void> check_vcpus(const Guest &guest, const char *advice)
-{
-	if (guest.knows_vcpus())
-		return {};
-	return bad_input(name_guest(guest.pid, guest.name),
-			 fmt::format("none of its threads is known to be a vCPU: {}", advice));
-}
-
 std::size_t served(const Guest &guest)
 {
 	return static_cast<std::size_t>(
 		std::count_if(guest.threads.begin(), guest.threads.end(), [](const GuestThread &thread) {
 			return thread.task.is_fifo_or_rr();
 		}));
-}
-
-// A guest named by its process is asked by the socket that it was attached by.
-Result<Guest> look_at(const Context &context, GuestName &named)
-{
-	auto started = start_of(context.roots, named.pid);
-	auto record = started ? look_up_record(context.roots, named.pid, *started) : std::nullopt;
-	if (!named.threads && record && !record->qmp.empty())
-		if (auto told = ask_qmp(record->qmp); told && told->listener == named.pid)
-			named.threads = *told;
-	return read_guest(context.roots, named.pid, named.threads);
 }
 
 Result<int> report_attached(const Context &context, const Guest &before, const GuestName &named)
@@ -556,6 +539,32 @@ Result<int> report_attached(const Context &context, const Guest &before, const G
 }
 
 } // namespace
+
+Result<void> check_vcpus(const Guest &guest, const char *advice)
+{
+	if (guest.knows_vcpus())
+		return {};
+	return bad_input(name_guest(guest.pid, guest.name),
+			 fmt::format("none of its threads is known to be a vCPU: {}", advice));
+}
+
+Result<Guest> look_at(const Context &context, GuestName &named)
+{
+	auto started = start_of(context.roots, named.pid);
+	auto record = started ? look_up_record(context.roots, named.pid, *started) : std::nullopt;
+	if (!named.threads && record && !record->qmp.empty())
+		if (auto told = ask_qmp(record->qmp); told && told->listener == named.pid)
+			named.threads = *told;
+	return read_guest(context.roots, named.pid, named.threads);
+}
+
+std::size_t ruling_group(const Context &context, const Tree &tree, const Guest &guest,
+			 const std::optional<GuestRecord> &record)
+{
+	auto group = record ? record->group : domain_of(context, guest.main().cgroup);
+	auto at = tree.find(group).value_or(0);
+	return tree.source_of(at).value_or(at);
+}
 
 Result<void> arrange_new_threads(const Context &context, Changes &changes, const GuestRecords *records,
 				 const GuestRecord &record)
@@ -624,8 +633,7 @@ Result<int> vm_attach(const Context &context)
 	auto guest = read_guest(context.roots, named->pid, named->threads);
 	if (!guest)
 		return tl::unexpected(guest.error());
-	if (auto good = check_vcpus(*guest, "name it by its QMP socket (qmp:PATH), or start it with "
-					    "-name NAME,debug-threads=on"); !good)
+	if (auto good = check_vcpus(*guest, kNameThreads); !good)
 		return tl::unexpected(good.error());
 	auto tree = read_tree(context.roots);
 	if (!tree)

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <map>
 
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/inotify.h>
-#include <sys/signalfd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -26,18 +24,6 @@ using Clock = std::chrono::steady_clock;
 // A thread is made, then it gets its name: both have happened by the first look. One whose
 // maker was kept off the CPU in between has its name by the second.
 constexpr auto kFirst = std::chrono::milliseconds(50), kSecond = std::chrono::milliseconds(1000);
-
-class Fd {
-public:
-	explicit Fd(int fd) : fd_(fd) {}
-	Fd(const Fd &) = delete;
-	Fd &operator=(const Fd &) = delete;
-	~Fd() { close(fd_); }
-	operator int() const { return fd_; }
-
-private:
-	int fd_;
-};
 
 struct Attached {
 	std::optional<Clock::time_point> first, second;
@@ -200,12 +186,7 @@ Result<int> vm_watch(const Context &context)
 	// The directory is there afterwards.
 	if (auto records = GuestRecords::open(context.roots); !records)
 		return tl::unexpected(records.error());
-	sigset_t signals;
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigprocmask(SIG_BLOCK, &signals, nullptr);
-	Fd end(signalfd(-1, &signals, SFD_CLOEXEC));
+	Fd end(told_to_end());
 	Fd changed(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
 	auto path = context.roots.run / "dlgroup" / GuestRecord::kKind;
 	if (end < 0 || changed < 0 ||
