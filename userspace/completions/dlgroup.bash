@@ -12,7 +12,7 @@ _dlgroup_groups()
 _dlgroup()
 {
 	local verbs='set show list save apply rm run attach detach vm irq net container features doctor check design fit simulate gen'
-	local vm_verbs='attach detach show list run profile watch' container_verbs='setup unset'
+	local vm_verbs='attach detach show list run profile tune watch' container_verbs='setup unset'
 	local irq_verbs='list attach detach' # and of net
 	local global='--help --version --json --root --cgroup-root'
 	local reservation='--runtime --period --deadline --cpus'
@@ -51,6 +51,7 @@ _dlgroup()
 	list) options+=' --headroom' ;;
 	'vm attach' | 'vm run') options+=" $reservation --profile --dry-run" ;;
 	'vm profile') options+=' --period --duration --margin' ;;
+	'vm tune') options+=' --runtime --window --duration --margin --restore --dry-run' ;;
 	'vm detach' | 'vm watch' | 'irq detach' | 'net detach') options+=' --dry-run' ;;
 	'irq list') options+=' --interval' ;;
 	'irq attach' | 'net attach') options+=' --fifo --shared --dry-run' ;;
@@ -104,7 +105,7 @@ _dlgroup()
 		return
 		;;
 	--runtime | --period | --deadline | --cpus | --fifo | --rr | --name | --latency | --overhead | \
-		--duration | --utilisation | --tasks | --seed | --interval | --margin)
+		--duration | --utilisation | --tasks | --seed | --interval | --margin | --window)
 		return
 		;;
 	esac
@@ -127,7 +128,7 @@ _dlgroup()
 		mapfile -t COMPREPLY < <(compgen -W "$container_verbs" -- "$cur")
 	elif [[ $verb == 'container '* && $prev == "${verb#container }" ]]; then
 		mapfile -t COMPREPLY < <(compgen -W 'docker podman containerd lxc' -- "$cur")
-	elif [[ $verb == 'vm '* && $prev == "${verb#vm }" && " attach detach show profile " == *" $prev "* ]]; then
+	elif [[ $verb == 'vm '* && $prev == "${verb#vm }" && " attach detach show profile tune " == *" $prev "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(pgrep -d ' ' '^qemu-' 2>/dev/null)" -- "$cur")
 	elif [[ $prev == "$verb" && " set show rm attach doctor " == *" $verb "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_dlgroup_groups)" -- "$cur")

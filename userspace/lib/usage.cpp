@@ -81,6 +81,21 @@ nanoseconds overprovisioned(nanoseconds need, const Overprovision &more)
 	return std::max<nanoseconds>(nanoseconds(static_cast<std::int64_t>(std::min(rounded, kMost))), kMinRuntime);
 }
 
+std::optional<nanoseconds> tuned(nanoseconds runtime, nanoseconds need, std::size_t used_up, std::size_t periods,
+				 const TuneLimits &limits)
+{
+	auto wanted = overprovisioned(need, {limits.percent, nanoseconds(0)});
+	// What it needed then is not known, only that it was no less.
+	if (used_up)
+		wanted = std::max(wanted, 2 * used_up > periods ? 2 * runtime
+								: overprovisioned(runtime, {limits.percent, nanoseconds(0)}));
+	wanted = std::clamp(wanted, limits.least, limits.most);
+	bool will_do = limits.least <= runtime && runtime <= limits.most && need <= runtime && !used_up;
+	if (wanted == runtime || (will_do && std::chrono::abs(wanted - runtime) < runtime * limits.percent / 200))
+		return std::nullopt;
+	return wanted;
+}
+
 bool UsageRow::operator<(const UsageRow &other) const
 {
 	return std::tuple(is, label.size(), label) < std::tuple(other.is, other.label.size(), other.label);
@@ -165,6 +180,13 @@ void Usage::add(UsageReading reading)
 		stolen_[cpu].softirq += risen(was.softirq, now.softirq);
 	}
 	last_ = std::move(reading);
+}
+
+void Usage::restart()
+{
+	auto last = std::move(last_);
+	*this = Usage(period_, std::move(cpus_));
+	last_ = std::move(last);
 }
 
 Figures Usage::figures_of(const Row &row) const

@@ -42,6 +42,18 @@ struct Overprovision {
 // Need and what it is raised by, rounded up to 1 us and to the least runtime.
 nanoseconds overprovisioned(nanoseconds need, const Overprovision &more);
 
+// A runtime that follows the need, as a feedback reservation does (AQuoSA: Palopoli, Cucinotta,
+// Marzario & Lipari, 2009): within limits, and so much above it.
+struct TuneLimits {
+	nanoseconds least{0}, most{0};
+	unsigned percent = 0;
+};
+// After `periods` that needed so much, in some of which the budget was used up. Nothing: it
+// stays, as it does if it would change by less than half of the percentage, so that it does
+// not go up and down; the other half still covers the need.
+std::optional<nanoseconds> tuned(nanoseconds runtime, nanoseconds need, std::size_t used_up, std::size_t periods,
+				 const TuneLimits &limits);
+
 // Which of a guest's threads: those of one class, and of these classes one alone.
 struct UsageRow {
 	ThreadClass is = ThreadClass::other;
@@ -83,6 +95,8 @@ public:
 
 	Usage(nanoseconds period, CpuSet cpus) : period_(period), cpus_(std::move(cpus)) {}
 	void add(UsageReading reading);
+	// Forgets all but the last reading: a new window.
+	void restart();
 
 	std::uint64_t elapsed() const { return elapsed_; } // periods by the clock
 	std::size_t exact() const { return need_.size(); } // those with a figure

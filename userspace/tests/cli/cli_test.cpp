@@ -1227,7 +1227,7 @@ TEST_F(InStep, HelpNamesEveryVerb)
 	EXPECT_EQ(verbs_, (Options{"set", "show", "list", "save", "apply", "rm", "run", "attach", "detach",
 				   "vm", "irq", "net", "container", "features", "doctor", "check", "design", "fit", "gen", "simulate"}));
 	EXPECT_EQ(inner_, (std::map<std::string, Options>{
-				  {"vm", {"attach", "detach", "show", "list", "run", "profile", "watch"}},
+				  {"vm", {"attach", "detach", "show", "list", "run", "profile", "tune", "watch"}},
 				  {"irq", {"list", "attach", "detach"}},
 				  {"net", {"list", "attach", "detach"}},
 				  {"container", {"setup", "unset"}}}));

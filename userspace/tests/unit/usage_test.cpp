@@ -130,6 +130,40 @@ PROPERTY(OverprovisioningGrowsWithEachOfItsParts, [] {
 	RC_ASSERT(is <= overprovisioned(need, {percent, stolen + 1ns}));
 })
 
+TEST(Tuned, FollowsTheNeedWithinLimits)
+{
+	const TuneLimits limits{2ms, 10ms, 20};
+	EXPECT_EQ(tuned(5ms, 5ms, 0, 50, limits), 6ms);
+	EXPECT_EQ(tuned(5ms, 2ms, 0, 50, limits), 2400us);
+	EXPECT_EQ(tuned(5ms, 9ms, 0, 50, limits), 10ms);
+	EXPECT_EQ(tuned(5ms, 0ms, 0, 50, limits), 2ms);
+	// Less than 10 % of it.
+	EXPECT_EQ(tuned(6ms, 4501us, 0, 50, limits), std::nullopt);
+	EXPECT_EQ(tuned(6ms, 5499us, 0, 50, limits), std::nullopt);
+	EXPECT_EQ(tuned(6ms, 4500us, 0, 50, limits), 5400us);
+	EXPECT_EQ(tuned(6ms, 5500us, 0, 50, limits), 6600us);
+	// Nobody knows what it would have used.
+	EXPECT_EQ(tuned(5ms, 4ms, 1, 50, limits), 6ms);
+	EXPECT_EQ(tuned(5ms, 4ms, 26, 50, limits), 10ms);
+	EXPECT_EQ(tuned(10ms, 10ms, 50, 50, limits), std::nullopt);
+	// Limits hold at once.
+	EXPECT_EQ(tuned(10100us, 9ms, 0, 50, limits), 10ms);
+	EXPECT_EQ(tuned(1999us, 1ms, 0, 50, limits), 2ms);
+}
+
+PROPERTY(ATunedRuntimeStaysWhereTheNeedDoes, [] {
+	auto us = [](int least, int most) { return microseconds(*rc::gen::inRange(least, most)); };
+	TuneLimits limits{us(100, 5000), us(5000, 20000), *rc::gen::inRange(0U, 200U)};
+	nanoseconds runtime = us(100, 20000), need = us(0, 20000);
+	auto used_up = *rc::gen::inRange<std::size_t>(0, 51);
+	auto next = tuned(runtime, need, used_up, 50, limits).value_or(runtime);
+	RC_ASSERT(next >= limits.least);
+	RC_ASSERT(next <= limits.most);
+	RC_ASSERT(used_up == 0 || next >= std::min(runtime, limits.most));
+	RC_ASSERT(next >= std::min(need, limits.most));
+	RC_ASSERT(!tuned(next, need, 0, 50, limits) || used_up);
+})
+
 TEST(ParseStolen, TakesTheLinesOfCpus)
 {
 	auto all = parse_stolen("cpu  1 2 3 4 5 6 7 0 0 0\ncpu0 1 2 3 4 5 6 7 0 0 0\ncpu12 0 0 0 0 0 1 0\n"
@@ -295,9 +329,9 @@ private:
 	std::uint64_t next_ = 0;
 };
 
-class ProfileTest : public MadeGuestTest {
+class MeasuredTest : public MadeGuestTest {
 protected:
-	ProfileTest()
+	MeasuredTest()
 	{
 		for (pid_t tid : {1000, 1001, 1002, 1003, 1004, 1005, 1006, 1007, kPit})
 			runs(tid, 0ns);
@@ -321,16 +355,27 @@ protected:
 		ASSERT_TRUE(done) << why(done);
 		options_.res = "";
 	}
-	Result<int> profile()
+	Result<int> measure(Result<int> (*verb)(const tool::Context &, tool::PeriodTimer &))
 	{
 		auto roots = running();
 		::testing::internal::CaptureStdout();
-		auto result = tool::vm_profile(tool::Context{options_, roots, groups_, tasks_}, timer_);
+		auto result = verb(tool::Context{options_, roots, groups_, tasks_}, timer_);
 		out_ = ::testing::internal::GetCapturedStdout();
 		if (result && options_.json)
 			json_ = nlohmann::json::parse(out_);
 		return result;
 	}
+
+	MadeTimer timer_;
+	nlohmann::json json_;
+
+private:
+	std::map<pid_t, RunTime> ran_;
+};
+
+class ProfileTest : public MeasuredTest {
+protected:
+	Result<int> profile() { return measure(tool::vm_profile); }
 	nlohmann::json row(const std::string &of, const std::string &name = "")
 	{
 		for (const auto &line : json_["threads"])
@@ -346,12 +391,7 @@ protected:
 		return false;
 	}
 
-	MadeTimer timer_;
-	nlohmann::json json_;
 	std::atomic<int> at_{0}; // the period, where a test has another thread
-
-private:
-	std::map<pid_t, RunTime> ran_;
 };
 
 TEST_F(ProfileTest, TellsWhatEachClassUsesAndProposes)
@@ -679,6 +719,142 @@ TEST_F(ProfileTest, MoreThanACpuHasIsNotProposed)
 	timer_.happens = [&](std::uint64_t) { runs(1003, 17ms); };
 	ASSERT_TRUE(profile());
 	EXPECT_EQ(json_["proposal"]["reservation"]["runtime_ns"], 18700000);
+}
+
+// A guest in a reservation of 5ms/20ms which uses what it wants, or what it gets.
+class TuneTest : public MeasuredTest {
+protected:
+	TuneTest()
+	{
+		options_.res = "5ms/20ms";
+		auto done = call(tool::vm_attach);
+		EXPECT_TRUE(done) << why(done);
+		options_.res = "";
+		options_.json = false;
+		options_.runtime = "2ms:12ms";
+		options_.window = "200ms";
+		options_.duration = "1s";
+		timer_.happens = [&](std::uint64_t period) {
+			auto gets = parse_rt_max(runtime() + " 20000")->runtime;
+			auto wanted = wants(period);
+			runs(1003, std::min<nanoseconds>(wanted, gets));
+			throttled_ += wanted > gets;
+			made_.write(kGroup + "cpu.rt.stat", fmt::format("nr_throttled {}\n", throttled_));
+		};
+	}
+	std::string runtime() { return words(made_.read(kGroup + "cpu.rt.max"))[0]; }
+	Result<int> tune() { return measure(tool::vm_tune); }
+
+	const std::string kGroup = "sys/fs/cgroup/dlgroup.vm.1000/";
+	std::function<nanoseconds(std::uint64_t)> wants = [](std::uint64_t) { return 4ms; };
+
+private:
+	int throttled_ = 0;
+};
+
+TEST_F(TuneTest, FollowsWhatIsUsed)
+{
+	// Of the windows of ten periods each the last is as the one before, nearly.
+	wants = [](std::uint64_t period) { return period <= 20 ? 8ms : period <= 30 ? 3ms : 3100us; };
+	auto done = tune();
+	ASSERT_TRUE(done) << why(done);
+	EXPECT_EQ(out_, "pid 1000 (web): 5ms/20ms -> 10ms/20ms: needed 5ms (P99 of 10 periods), used up in 10\n"
+			"pid 1000 (web): 10ms/20ms -> 3.6ms/20ms: needed 3ms (P99 of 10 periods), used up in 0\n");
+	EXPECT_EQ(runtime(), "3600");
+	ASSERT_TRUE(call(tool::vm_detach));
+	EXPECT_FALSE(std::filesystem::exists(made_.path(kGroup)));
+}
+
+TEST_F(TuneTest, StaysWithinItsLimits)
+{
+	wants = [](std::uint64_t period) { return period <= 30 ? 15ms : 0ms; };
+	options_.json = true;
+	ASSERT_TRUE(tune());
+	EXPECT_EQ(json_["changes"].size(), 3U);
+	EXPECT_EQ(json_["changes"][1]["to"]["runtime_ns"], 12000000);
+	EXPECT_EQ(json_["reservation"], (nlohmann::json{{"runtime_ns", 2000000}, {"period_ns", 20000000}}));
+	EXPECT_EQ(runtime(), "2000");
+}
+
+TEST_F(TuneTest, PutsTheRuntimeBackIfAskedTo)
+{
+	wants = [](std::uint64_t) { return 8ms; };
+	options_.duration = "";
+	options_.restore = true;
+	timer_.end = 25;
+	ASSERT_TRUE(tune());
+	EXPECT_TRUE(out_.ends_with("\npid 1000 (web): 10ms/20ms -> 5ms/20ms: as it was\n")) << out_;
+	EXPECT_EQ(runtime(), "5000");
+	EXPECT_TRUE(has_record());
+}
+
+TEST_F(TuneTest, ADryRunChangesNothing)
+{
+	wants = [](std::uint64_t) { return 8ms; };
+	options_.dry_run = true;
+	ASSERT_TRUE(tune());
+	EXPECT_EQ(out_, fmt::format("echo '10000 20000' > {}\n", made_.path(kGroup + "cpu.rt.max").string()));
+	EXPECT_EQ(runtime(), "5000");
+}
+
+TEST_F(TuneTest, WhatSomebodyElseHasChangedStays)
+{
+	auto happens = timer_.happens;
+	wants = [](std::uint64_t) { return 8ms; };
+	options_.restore = true;
+	timer_.happens = [&](std::uint64_t period) {
+		if (period == 15)
+			made_.write(kGroup + "cpu.rt.max", "7000 20000\n");
+		happens(period);
+	};
+	EXPECT_EQ(why(tune()), "pid 1000 (web): its reservation is 7ms/20ms by now, and not 10ms/20ms: somebody else has changed it");
+	EXPECT_EQ(runtime(), "7000");
+}
+
+TEST_F(TuneTest, DetachedMeanwhileItIsLeftAlone)
+{
+	auto happens = timer_.happens;
+	wants = [](std::uint64_t) { return 8ms; };
+	options_.restore = true;
+	timer_.happens = [&](std::uint64_t period) {
+		if (period == 15)
+			std::filesystem::remove(made_.path("run/dlgroup/vm/1000.json"));
+		happens(period);
+	};
+	EXPECT_EQ(why(tune()), "pid 1000 (web): was detached meanwhile");
+	EXPECT_EQ(runtime(), "10000");
+}
+
+TEST_F(TuneTest, LateReadingsDecideNothing)
+{
+	wants = [](std::uint64_t) { return 1ms; };
+	for (std::uint64_t period = 0; period <= 50; period++)
+		timer_.late[period] = 5ms;
+	ASSERT_TRUE(tune());
+	EXPECT_EQ(out_, "");
+	EXPECT_EQ(runtime(), "5000");
+}
+
+TEST_F(TuneTest, RefusesWhatItCannotTune)
+{
+	auto refused = [&](const std::string &runtime, const std::string &window, const std::string &duration) {
+		options_.runtime = runtime;
+		options_.window = window;
+		options_.duration = duration;
+		return why(tune());
+	};
+	EXPECT_EQ(refused("5ms", "1s", ""), "--runtime: least and most, such as 2ms:10ms");
+	EXPECT_EQ(refused("5ms:4ms", "1s", ""), "--runtime: 5ms:4ms is no range from the least to the most");
+	EXPECT_EQ(refused("0ms:4ms", "1s", ""), "--runtime: 0ms:4ms is no range from the least to the most");
+	EXPECT_EQ(refused("5ms:21ms", "1s", ""), "--runtime: the most is longer than the reservation's 20ms");
+	EXPECT_EQ(refused("5:6ms", "1s", ""), "'5': has no unit (ns, us, ms or s)");
+	EXPECT_EQ(refused("5ms:6ms", "199ms", ""), "--window: 199ms has fewer than 10 periods of 20ms");
+	EXPECT_EQ(refused("5ms:6ms", "1s", "999ms"), "--duration: 999ms is shorter than a window of 1s");
+	made_.write(kGroup + "cpu.rt.max", "max 20000\n");
+	EXPECT_EQ(refused("5ms:6ms", "1s", ""), "pid 1000 (web): /dlgroup.vm.1000 has no reservation of its own any more");
+	made_.write(kGroup + "cpu.rt.max", "5000 20000\n");
+	ASSERT_TRUE(call(tool::vm_detach));
+	EXPECT_EQ(refused("5ms:6ms", "1s", ""), "pid 1000 (web): is not attached: dlgroup vm attach gives it a reservation");
 }
 
 TEST(KernelTimer, PeriodsBeginWhenTheyShould)

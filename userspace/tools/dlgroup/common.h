@@ -40,6 +40,8 @@ struct Options {
 	std::vector<std::string> command;
 	std::string profile;
 	unsigned margin = 20;
+	std::string window = "1s";
+	bool restore = false;
 	std::vector<std::string> names; // of interrupts or interfaces
 	bool shared = false;
 	std::string interval = "1s";
@@ -157,6 +159,7 @@ Result<int> vm_list(const Context &context);
 Result<int> vm_run(const Context &context);
 Result<int> vm_watch(const Context &context);
 Result<int> vm_profile(const Context &context);
+Result<int> vm_tune(const Context &context);
 Result<int> irq_list(const Context &context);
 Result<int> irq_attach(const Context &context);
 Result<int> irq_detach(const Context &context);

@@ -114,6 +114,12 @@ private:
 				"policies and CPUs of the classes of threads, as TOML")
 			->type_name("FILE");
 	}
+	void add_margin(CLI::App *sub)
+	{
+		sub->add_option("--margin", options_.margin, "how much more to reserve than was used (default: 20)")
+			->check(CLI::Range(0, 1000))
+			->type_name("PERCENT");
+	}
 	void add_vm_verbs();
 	void add_irq_verbs();
 	void add_net_verbs();
@@ -297,10 +303,19 @@ void CommandLine::add_vm_verbs()
 	profile_verb->add_option("--period", options_.period,
 				 "of what the guest does (default: the reservation's, or 20ms)");
 	profile_verb->add_option("--duration", options_.duration, "for how long to measure (default: 10s)");
-	profile_verb->add_option("--margin", options_.margin,
-				 "how much more than was used to propose (default: 20)")
-		->check(CLI::Range(0, 1000))
-		->type_name("PERCENT");
+	add_margin(profile_verb);
+
+	auto *tune_verb = verb("tune", "let the runtime of an attached guest follow what it uses", vm_tune, vm);
+	add_guest(tune_verb);
+	tune_verb->add_option("--runtime", options_.runtime, "from the least to the most, such as 2ms:10ms")
+		->required()
+		->type_name("MIN:MAX");
+	tune_verb->add_option("--window", options_.window, "how long to measure before each change (default: 1s)")
+		->type_name("TIME");
+	tune_verb->add_option("--duration", options_.duration, "for how long (default: until told to end)");
+	add_margin(tune_verb);
+	tune_verb->add_flag("--restore", options_.restore, "put the runtime back in the end");
+	add_dry_run(tune_verb);
 
 	add_dry_run(verb("watch", "keep attached guests as their profiles say, until told to end", vm_watch,
 			 vm));

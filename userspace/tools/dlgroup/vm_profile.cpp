@@ -12,7 +12,6 @@ namespace {
 
 constexpr nanoseconds kUsualPeriod = std::chrono::milliseconds(20);
 constexpr std::uint64_t kMostPeriods = 1000000; // they are kept
-constexpr unsigned kNeeded = 990;		// which quantile of the need, per mille
 
 struct Asked {
 	nanoseconds period{0};

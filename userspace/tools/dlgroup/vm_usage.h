@@ -8,6 +8,8 @@
 
 namespace dlgroup::tool {
 
+constexpr unsigned kNeeded = 990; // which quantile of the need is reserved, per mille
+
 // A clock whose periods begin when they should, however long a reading takes; a test has
 // its own.
 class PeriodTimer {
@@ -69,5 +71,6 @@ private:
 Result<Usage> measure(MeasuredGuest &guest, PeriodTimer &timer, nanoseconds period, std::uint64_t periods);
 
 Result<int> vm_profile(const Context &context, PeriodTimer &timer);
+Result<int> vm_tune(const Context &context, PeriodTimer &timer);
 
 } // namespace dlgroup::tool
