@@ -196,10 +196,11 @@ void task_prepare(struct task *t)
 	t->pid = fork_child();
 	if (!t->pid)
 		task_main(t);
-	wait_ready(t->pid);
 	/* Where first, then how: nothing runs where it was not asked to. */
 	if (t->cpu >= 0)
 		err = set_cpu(t->pid, t->cpu);
+	if (!err)
+		wait_ready(t->pid);
 	if (!err && t->group)
 		err = g_attach(t->group, t->pid);
 	if (!err && t->policy == SCHED_DEADLINE)
