@@ -758,8 +758,8 @@ TEST_F(TuneTest, FollowsWhatIsUsed)
 	wants = [](std::uint64_t period) { return period <= 20 ? 8ms : period <= 30 ? 3ms : 3100us; };
 	auto done = tune();
 	ASSERT_TRUE(done) << why(done);
-	EXPECT_EQ(out_, "pid 1000 (web): 5ms/20ms -> 10ms/20ms: needed 5ms (P99 of 10 periods), used up in 10\n"
-			"pid 1000 (web): 10ms/20ms -> 3.6ms/20ms: needed 3ms (P99 of 10 periods), used up in 0\n");
+	EXPECT_EQ(out_, "pid 1000 (web): 5ms/20ms -> 10ms/20ms: needed 5ms (P99 of 10 periods), used up in 10 of 10\n"
+			"pid 1000 (web): 10ms/20ms -> 3.6ms/20ms: needed 3ms (P99 of 10 periods), used up in 0 of 10\n");
 	EXPECT_EQ(runtime(), "3600");
 	ASSERT_TRUE(call(tool::vm_detach));
 	EXPECT_FALSE(std::filesystem::exists(made_.path(kGroup)));
@@ -833,6 +833,15 @@ TEST_F(TuneTest, LateReadingsDecideNothing)
 	ASSERT_TRUE(tune());
 	EXPECT_EQ(out_, "");
 	EXPECT_EQ(runtime(), "5000");
+}
+
+TEST_F(TuneTest, PeriodsWithoutFiguresAreOfTheWindowToo)
+{
+	wants = [](std::uint64_t period) { return period > 6 ? 8ms : 4ms; };
+	timer_.late[2] = timer_.late[5] = 5ms;
+	options_.duration = "200ms";
+	ASSERT_TRUE(tune());
+	EXPECT_EQ(out_, "pid 1000 (web): 5ms/20ms -> 6ms/20ms: needed 5ms (P99 of 6 periods), used up in 4 of 10\n");
 }
 
 TEST_F(TuneTest, RefusesWhatItCannotTune)

@@ -124,13 +124,13 @@ Result<void> Tuner::look_at(const Usage &usage)
 	if (!usage.exact())
 		return {}; // nobody knows
 	auto need = quantile(usage.need(), kNeeded);
-	auto next = tuned(now_.runtime, need, usage.throttled(), usage.exact(), what_.limits);
+	auto next = tuned(now_.runtime, need, usage.throttled(), usage.elapsed(), what_.limits);
 	if (!next)
 		return {};
 	return change(std::chrono::duration_cast<microseconds>(*next),
-		      fmt::format("needed {} (P99 of {} periods), used up in {}",
+		      fmt::format("needed {} (P99 of {} periods), used up in {} of {}",
 				  format_duration(std::chrono::ceil<microseconds>(need)), usage.exact(),
-				  usage.throttled()));
+				  usage.throttled(), usage.elapsed()));
 }
 
 Result<void> Tuner::write(Changes &changes, microseconds runtime)
@@ -141,8 +141,6 @@ Result<void> Tuner::write(Changes &changes, microseconds runtime)
 	Request request{false, runtime, wanted.period, {}};
 	if (wanted.deadline != wanted.period)
 		request.deadline = wanted.deadline;
-	if (context_.options.dry_run)
-		return changes.write(group, "cpu.rt.max", file_text(request), "");
 	auto records = GuestRecords::open(context_.roots);
 	if (!records)
 		return tl::unexpected(records.error());
